@@ -1,0 +1,93 @@
+"""BudgetPolicy: how much money the services of a namespace may spend in a period. What a team lead writes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelservice.api.fields import API_VERSION, Currency, Generation, MoneyText, Shape, Timestamp, amount, rule
+from modelservice.api.meta import Conditions, ObjectMeta
+
+
+class Period(Shape):
+    """The stretch of the calendar that a limit is for."""
+
+    calendar: Annotated[
+        Literal["Day", "Month"], Field(description="From midnight to midnight, or from the 1st to the 1st.")
+    ]
+    time_zone: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=64,
+            pattern=r"^[A-Za-z0-9_+/-]+$",
+            description="Whose midnight: a name of the IANA time zone database, for example Europe/Zurich or UTC.",
+        ),
+    ]
+
+
+class BudgetPolicySpec(Shape):
+    """What the team lead decides."""
+
+    currency: Annotated[
+        Currency,
+        Field(description="The ISO 4217 code of the money; pools of another currency are refused."),
+        rule("self == oldSelf", "currency must not change: make a BudgetPolicy with another name."),
+    ]
+    limit: Annotated[
+        str,
+        Field(min_length=1, max_length=19, description="The most that may be spent in a period, as a decimal string."),
+        amount("limit"),
+    ]
+    max_rate_per_hour: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=19,
+            description="The most that all running pods may cost per hour, as a decimal string; absent means no bound.",
+        ),
+        amount("maxRatePerHour"),
+    ] = None
+    period: Annotated[
+        Period,
+        Field(description="What the limit is for."),
+        rule(
+            "self == oldSelf",
+            "period must not change, since what was spent belongs to it: make a BudgetPolicy with another name.",
+        ),
+    ]
+
+
+class PeriodStatus(Shape):
+    """The current period."""
+
+    name: Annotated[str, Field(max_length=128, description="The identity of the period.")]
+    start: Annotated[Timestamp, Field(description="Its first moment.")]
+    end: Annotated[Timestamp, Field(description="The first moment after it.")]
+
+
+class BudgetPolicyStatus(Shape):
+    """What the book says, rounded and at most once a minute."""
+
+    observed_generation: Annotated[Generation, Field(description="The generation that this status describes.")] = 0
+    conditions: Annotated[Conditions, Field(description="The aspects of the state; Ready sums them up.")] = ()
+    period: Annotated[PeriodStatus | None, Field(description="The current period.")] = None
+    limit: Annotated[MoneyText | None, Field(description="The limit that is stored in the book.")] = None
+    spent: Annotated[MoneyText | None, Field(description="Spent in this period up to asOf.")] = None
+    held: Annotated[MoneyText | None, Field(description="Set aside for pods that run or may start, beyond spent.")] = (
+        None
+    )
+    available: Annotated[MoneyText | None, Field(description="What is neither spent nor committed.")] = None
+    rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
+    as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
+
+
+class BudgetPolicy(Shape):
+    """Limits what the ModelServices of its namespace may spend in a period; the money is held before a pod may run."""
+
+    api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
+    kind: Literal["BudgetPolicy"] = "BudgetPolicy"
+    metadata: ObjectMeta
+    spec: Annotated[BudgetPolicySpec, Field(description="What is decided.")]
+    status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()

@@ -1,0 +1,112 @@
+"""The status of a ModelService: what the operator found and decided, in rounded figures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from modelservice.api.fields import (
+    Count,
+    Currency,
+    Generation,
+    Image,
+    MoneyText,
+    Sentence,
+    Shape,
+    Subdomain,
+    Timestamp,
+)
+from modelservice.api.meta import Conditions
+
+Short = Annotated[str, Field(max_length=253)]
+
+
+class Resolved(Shape):
+    """What was chosen where the spec leaves a choice."""
+
+    runtime: Annotated[Subdomain | None, Field(description="The ModelRuntime that serves.")] = None
+    image: Annotated[Image | None, Field(description="The image that serves.")] = None
+    pool: Annotated[Subdomain | None, Field(description="The ComputePool that is used.")] = None
+    purchase: Annotated[
+        Literal["OnDemand", "Spot"] | None, Field(description="How the nodes of the pool are bought.")
+    ] = None
+
+
+class Artifact(Shape):
+    """A model that a training run published."""
+
+    path: Annotated[str, Field(max_length=2048, description="pvc://<claim>/<path> of the published directory.")]
+    digest: Annotated[str, Field(max_length=128, description="The digest of its manifest, as <algorithm>:<hex>.")]
+    bytes: Annotated[int, Field(ge=0, le=2**53, description="The size of all its files.")] = 0
+
+
+class TrainingStatus(Shape):
+    """The latest training run. A run is one state of the training fields; an attempt is one Job of it."""
+
+    run: Annotated[Short, Field(description="The identity of the run: a hash of the training fields.")]
+    attempt: Annotated[Count, Field(description="The number of the latest attempt, from 1; 0 before the first.")] = 0
+    failures: Annotated[Count, Field(description="Attempts that failed; they count towards backoffLimit.")] = 0
+    interruptions: Annotated[Count, Field(description="Attempts that lost their node or were told to stop.")] = 0
+    outcome: Annotated[
+        Literal["Succeeded", "Failed"] | None, Field(description="How the run ended; absent while it goes on.")
+    ] = None
+    message: Annotated[Sentence | None, Field(description="What the latest attempt said when it ended.")] = None
+    metrics: Annotated[
+        dict[str, Annotated[str, Field(max_length=64)]],
+        Field(max_length=32, description="Figures that the run reported, as decimal strings, for example loss."),
+    ] = Field(default_factory=dict)
+    artifact: Annotated[Artifact | None, Field(description="The model that the run published.")] = None
+    start_time: Annotated[Timestamp | None, Field(description="When the process of the first attempt started.")] = None
+    completion_time: Annotated[Timestamp | None, Field(description="When the run ended.")] = None
+
+
+class Cost(Shape):
+    """What the service costs, at the ceiling price that is held for it."""
+
+    currency: Annotated[Currency, Field(description="The currency of the pool and of the budgets.")]
+    hourly: Annotated[MoneyText, Field(description="Per hour, for the pods that are in the book now.")]
+    spent: Annotated[MoneyText, Field(description="Spent in the current period of its budget.")] = "0"
+    as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
+
+
+class Refusal(Shape):
+    """Why the budget does not admit what is wanted."""
+
+    policy: Annotated[str, Field(max_length=507, description="The budget that refuses, as namespace/name.")]
+    blocked_by: Annotated[
+        Literal["Limit", "Rate"],
+        Field(description="Rate: maxRatePerHour would be passed. Limit: the period's money does not reach."),
+    ]
+    need: Annotated[MoneyText, Field(description="What one more pod needs: per hour for Rate, in all for Limit.")]
+    have: Annotated[MoneyText, Field(description="What the budget has left for it, in the same measure.")]
+    currency: Annotated[Currency, Field(description="The currency of both.")]
+    replicas: Annotated[Count, Field(description="How many pods are refused.")] = 0
+
+
+class Failure(Shape):
+    """The latest failure of a pod of the service."""
+
+    pod: Annotated[Short | None, Field(description="The pod.")] = None
+    container: Annotated[Short | None, Field(description="The container.")] = None
+    reason: Annotated[str, Field(max_length=128, description="What happened, in one word.")]
+    message: Annotated[Sentence, Field(description="What happened, in a sentence.")]
+    exit_code: Annotated[int | None, Field(ge=-255, le=255, description="The exit code of the process.")] = None
+    time: Annotated[Timestamp | None, Field(description="When it happened.")] = None
+
+
+class ModelServiceStatus(Shape):
+    """What is there."""
+
+    observed_generation: Annotated[Generation, Field(description="The generation that this status describes.")] = 0
+    conditions: Annotated[Conditions, Field(description="The aspects of the state; Ready sums them up.")] = ()
+    replicas: Annotated[Count, Field(description="Replicas that exist.")] = 0
+    ready_replicas: Annotated[Count, Field(description="Replicas that answer.")] = 0
+    desired_replicas: Annotated[Count, Field(description="Replicas that the load asks for.")] = 0
+    funded_replicas: Annotated[Count, Field(description="Replicas that the budgets admit; so many are started.")] = 0
+    url: Annotated[str | None, Field(max_length=512, description="Where to send requests inside the cluster.")] = None
+    resolved: Annotated[Resolved | None, Field(description="What was chosen.")] = None
+    training: Annotated[TrainingStatus | None, Field(description="The latest training run.")] = None
+    cost: Annotated[Cost | None, Field(description="What it costs.")] = None
+    refusal: Annotated[Refusal | None, Field(description="Why not all is admitted; absent when all is.")] = None
+    last_failure: Annotated[Failure | None, Field(description="The latest failure of a pod.")] = None
