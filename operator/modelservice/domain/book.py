@@ -1,0 +1,246 @@
+"""The book of all budgets: which pods may cost money, until when, and who pays. Types and what can be read from them.
+
+Times are whole seconds since the epoch in money time (the ``Date`` of the API server), amounts micro-units, rates
+micro-units per hour. Every value is immutable; the operations that make the next book are in ``ledger``.
+
+For one unit and one account ``[a, b)``: ``worst`` is what it can cost there if it lives as long as its hold lets it,
+``posted`` what it has cost up to the book's time, and ``held`` the difference. An account is solvent while
+worst <= limit. Costs are rounded up once per unit and period, never per write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from .money import cost
+from .prices import Billing
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One pod. Held from ``start``; posts nothing until it is proven, that is, seen bound to ``node``."""
+
+    start: int
+    node: str | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether there is evidence that the pod is billed."""
+        return self.node is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """For whom and at which price the pods of a placement run.
+
+    ``service`` is ``namespace/name``; ``rates`` gives micro-units per hour of one pod for each policy that pays
+    (``namespace/name``), at the ceiling, in ``currency``.
+    """
+
+    service: str
+    role: str
+    pool: str
+    currency: str
+    rates: Mapping[str, int]
+    billing: Billing
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Pods under equal terms that are paid until ``hold_through``; it is None when no policy pays for them.
+
+    ``name`` is ``namespace/deployment`` (or Job). A record of pods that are being stopped has ``~n`` behind it.
+    """
+
+    name: str
+    terms: Terms
+    hold_through: int | None
+    units: Mapping[str, Unit] = field(default_factory=dict)
+
+    @property
+    def draining(self) -> bool:
+        """Whether its pods are being stopped: their hold stays and is not renewed."""
+        return "~" in self.name
+
+    @property
+    def workload(self) -> str:
+        """``namespace/name`` of the Deployment or Job that its pods belong to."""
+        return self.name.partition("~")[0]
+
+    def end_max(self, time: int) -> int:
+        """Latest time up to which one of its pods can cost money, seen from money time ``time``."""
+        if self.hold_through is None:
+            return time
+        return max(self.hold_through + self.terms.billing.overrun, time)
+
+    def worst(self, policy: str, start: int, end: int, time: int) -> int:
+        """Most that its pods can cost the policy within ``[start, end)``."""
+        rate = self.terms.rates.get(policy, 0)
+        last = min(end, self.end_max(time))
+        return sum(cost(rate, max(start, unit.start), last) for unit in self.units.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the closed units of one service, role and pool have cost in one period.
+
+    ``closed`` never falls; ``adjusted`` is zero or negative and takes back what was posted beyond a proven end.
+    """
+
+    service: str
+    role: str
+    pool: str
+    closed: int = 0
+    adjusted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One policy in one period ``[start, end)``.
+
+    ``max_rate`` bounds the rate of all open units together. A sealed account is final: its lines are the period's cost.
+    """
+
+    policy: str
+    start: int
+    end: int
+    currency: str
+    limit: int
+    max_rate: int | None = None
+    sealed: bool = False
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Policy and start of the period, unique in a book."""
+        return self.policy, self.start
+
+    @property
+    def closed(self) -> int:
+        """Cost of closed units before adjustments."""
+        return sum(line.closed for line in self.lines)
+
+    @property
+    def adjustments(self) -> int:
+        """Sum of the adjustments, zero or negative."""
+        return sum(line.adjusted for line in self.lines)
+
+    def covers(self, time: int) -> bool:
+        """Whether the period contains that time."""
+        return self.start <= time < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """All open accounts and placements at money time ``time``; accounts are sorted by policy and start."""
+
+    time: int = 0
+    accounts: tuple[Account, ...] = ()
+    placements: Mapping[str, Placement] = field(default_factory=dict)
+
+    def accounts_of(self, policy: str) -> tuple[Account, ...]:
+        """The policy's accounts in order of time."""
+        return tuple(account for account in self.accounts if account.policy == policy)
+
+    def account_at(self, policy: str, time: int) -> Account | None:
+        """The policy's account whose period contains that time."""
+        return next((a for a in self.accounts if a.policy == policy and a.covers(time)), None)
+
+    def placement_of(self, uid: str) -> Placement | None:
+        """The record that holds the pod of that UID."""
+        return next((p for p in self.placements.values() if uid in p.units), None)
+
+    def records(self, workload: str) -> Iterator[Placement]:
+        """The placement of a workload and the draining records split from it."""
+        return (p for p in self.placements.values() if p.workload == workload)
+
+    def with_placement(self, placement: Placement) -> Book:
+        """This book with the record of that name replaced or added."""
+        return replace(self, placements={**self.placements, placement.name: placement})
+
+    def without_unit(self, uid: str) -> Book:
+        """Drop a unit; a draining record goes with its last one, a placement stays for later admissions."""
+        placement = self.placement_of(uid)
+        if placement is None:
+            return self
+        units = {key: unit for key, unit in placement.units.items() if key != uid}
+        if units or not placement.draining:
+            return self.with_placement(replace(placement, units=units))
+        return replace(self, placements={name: p for name, p in self.placements.items() if name != placement.name})
+
+    def worst(self, account: Account) -> int:
+        """Posted + held: what the account can cost at most with the holds of this book."""
+        total = account.closed + account.adjustments
+        if not account.sealed:
+            total += sum(
+                p.worst(account.policy, account.start, account.end, self.time) for p in self.placements.values()
+            )
+        return total
+
+    def posted(self, account: Account, at: int | None = None) -> int:
+        """What the account has cost up to the book's time, or up to a later time ``at``."""
+        return sum(self.costs(account, at).values())
+
+    def gross(self, account: Account) -> int:
+        """Posted without adjustments: it never falls within a period."""
+        return self.posted(account) - account.adjustments
+
+    def held(self, account: Account) -> int:
+        """What is set aside for the open units beyond what is posted."""
+        return self.worst(account) - self.posted(account)
+
+    def available(self, account: Account) -> int:
+        """What a further hold could use; negative when a limit was lowered below posted + held."""
+        return account.limit - self.worst(account)
+
+    def rate(self, policy: str) -> int:
+        """Micro-units per hour of all open units of the policy, gated and stopping ones included."""
+        return sum(p.terms.rates.get(policy, 0) * len(p.units) for p in self.placements.values())
+
+    def costs(self, account: Account, at: int | None = None) -> dict[tuple[str, str, str], int]:
+        """Posted cost by (service, role, pool); the values add up to ``posted`` exactly."""
+        costs = {(line.service, line.role, line.pool): line.closed + line.adjusted for line in account.lines}
+        if account.sealed:
+            return costs
+        last = min(account.end, self.time if at is None else max(at, self.time))
+        for placement in self.placements.values():
+            rate = placement.terms.rates.get(account.policy)
+            if rate is None:
+                continue
+            terms = placement.terms
+            key = (terms.service, terms.role, terms.pool)
+            for unit in placement.units.values():
+                if unit.proven:
+                    costs[key] = costs.get(key, 0) + cost(rate, max(account.start, unit.start), last)
+        return costs
+
+    def insolvent(self) -> tuple[Account, ...]:
+        """Accounts whose worst case is above the limit stored in them."""
+        return tuple(account for account in self.accounts if self.worst(account) > account.limit)
+
+
+class Blocked(StrEnum):
+    """What stands against an admission or a renewal."""
+
+    RATE = "Rate"
+    LIMIT = "Limit"
+    CURRENCY = "Currency"
+    LEDGER_FULL = "LedgerFull"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the book stays as it is.
+
+    ``need`` and ``have`` are micro-units per hour for Rate, micro-units for Limit (in the period that begins at
+    ``period_start``) and units for LedgerFull; both are 0 for Currency.
+    """
+
+    blocked_by: Blocked
+    policy: str
+    need: int = 0
+    have: int = 0
+    currency: str = ""
+    period_start: int | None = None

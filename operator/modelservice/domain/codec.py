@@ -1,0 +1,156 @@
+"""The book and its sealed pages as the JSON of BudgetLedger objects.
+
+``book`` of the object named ``open``::
+
+    {"time": 1767225600,
+     "accounts": [{"policy": "team/monthly", "start": .., "end": .., "currency": "USD", "limit": .., "maxRate": ..,
+                   "sealed": true, "posted": .., "held": ..,
+                   "lines": [{"service": "team/chat", "role": "Inference", "pool": "a100",
+                              "closed": .., "adjusted": ..}]}],
+     "placements": [{"name": "team/chat-1a2b3c4d", "service": "team/chat", "role": "Inference", "pool": "a100",
+                     "currency": "USD", "rates": {"team/monthly": ..}, "holdThrough": ..,
+                     "billing": {"stop": .., "tail": .., "minimum": .., "late": ..},
+                     "units": {"<pod UID>": "<start>" or "<start>@<node>"}}]}
+
+All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
+``holdThrough`` are left out when unset. ``posted`` and ``held`` follow from the rest: they let anybody check
+posted + held <= limit, and reading refuses a book in which they do not fit. Placements without units are not written.
+
+``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .book import Account, Book, Line, Placement, Terms, Unit
+from .prices import Billing
+
+Json = Mapping[str, Any]
+
+
+class DamagedBookError(ValueError):
+    """The stored book contradicts itself; nothing may be admitted from it."""
+
+
+def page_name(account: Account) -> str:
+    """Name of the object that keeps the account when it is sealed: ``<namespace>.<policy>.<start>``."""
+    return f"{account.policy.replace('/', '.', 1)}.{account.start}"
+
+
+def encode(book: Book) -> dict[str, Any]:
+    """The value of ``book``; equal books give equal JSON."""
+    accounts = [_encode_account(a) | {"posted": book.posted(a), "held": book.held(a)} for a in book.accounts]
+    placements = [_encode_placement(p) for _, p in sorted(book.placements.items()) if p.units]
+    return {"time": book.time, "accounts": accounts, "placements": placements}
+
+
+def encode_page(book: Book, account: Account) -> dict[str, Any]:
+    """The value of ``page`` for a sealed account."""
+    return _encode_account(account) | {"posted": book.posted(account)}
+
+
+def decode(value: Json) -> Book:
+    """Read the value of ``book``; an empty one gives the empty book. Raises DamagedBookError."""
+    try:
+        book = Book(
+            time=value.get("time", 0),
+            accounts=tuple(sorted(map(_decode_account, value.get("accounts", ())), key=lambda a: a.key)),
+            placements={row["name"]: _decode_placement(row) for row in value.get("placements", ())},
+        )
+        figures = {(row["policy"], row["start"]): (row["posted"], row["held"]) for row in value.get("accounts", ())}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedBookError(f"the budget ledger cannot be read: {error!r}") from error
+    for account in book.accounts:
+        found = (book.posted(account), book.held(account))
+        if found != figures[account.key]:
+            raise DamagedBookError(
+                f"the budget ledger contradicts itself: {account.policy} from {account.start} states posted and held "
+                f"{figures[account.key]}, its rows give {found}"
+            )
+    return book
+
+
+def _encode_account(account: Account) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "policy": account.policy,
+        "start": account.start,
+        "end": account.end,
+        "currency": account.currency,
+        "limit": account.limit,
+        "lines": [
+            {
+                "service": line.service,
+                "role": line.role,
+                "pool": line.pool,
+                "closed": line.closed,
+                "adjusted": line.adjusted,
+            }
+            for line in account.lines
+        ],
+    }
+    if account.max_rate is not None:
+        row["maxRate"] = account.max_rate
+    if account.sealed:
+        row["sealed"] = True
+    return row
+
+
+def _decode_account(row: Json) -> Account:
+    lines = (Line(r["service"], r["role"], r["pool"], r["closed"], r["adjusted"]) for r in row.get("lines", ()))
+    return Account(
+        policy=row["policy"],
+        start=row["start"],
+        end=row["end"],
+        currency=row["currency"],
+        limit=row["limit"],
+        max_rate=row.get("maxRate"),
+        sealed=row.get("sealed", False),
+        lines=tuple(lines),
+    )
+
+
+def _encode_placement(placement: Placement) -> dict[str, Any]:
+    terms, billing = placement.terms, placement.terms.billing
+    row: dict[str, Any] = {
+        "name": placement.name,
+        "service": terms.service,
+        "role": terms.role,
+        "pool": terms.pool,
+        "currency": terms.currency,
+        "rates": dict(sorted(terms.rates.items())),
+        "billing": {
+            "stop": billing.stop,
+            "tail": billing.tail,
+            "minimum": billing.minimum,
+            "late": billing.late,
+        },
+        "units": {uid: _encode_unit(unit) for uid, unit in sorted(placement.units.items())},
+    }
+    if placement.hold_through is not None:
+        row["holdThrough"] = placement.hold_through
+    return row
+
+
+def _decode_placement(row: Json) -> Placement:
+    billing = row["billing"]
+    terms = Terms(
+        service=row["service"],
+        role=row["role"],
+        pool=row["pool"],
+        currency=row["currency"],
+        rates=dict(row.get("rates", {})),
+        billing=Billing(billing["stop"], billing["tail"], billing["minimum"], billing["late"]),
+    )
+    units = {uid: _decode_unit(text) for uid, text in row["units"].items()}
+    return Placement(row["name"], terms, row.get("holdThrough"), units)
+
+
+def _encode_unit(unit: Unit) -> str:
+    return f"{unit.start}@{unit.node}" if unit.proven else str(unit.start)
+
+
+def _decode_unit(text: str) -> Unit:
+    start, _, node = text.partition("@")
+    return Unit(int(start), node or None)

@@ -1,0 +1,199 @@
+"""Funding of pods in the book: terms, drains, renewals and admissions. When to call them: see ``ledger``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from .book import Blocked, Book, Placement, Refusal, Terms, Unit
+from .ledger import LOOKAHEAD_SECONDS, SEAL_AFTER_SECONDS, WRITE_SECONDS, bill, occupied
+
+HORIZON_SECONDS = 3600
+"""How far ahead each pod is paid when it is admitted or renewed."""
+RENEW_BELOW_SECONDS = HORIZON_SECONDS // 2
+LEAST_GAIN_SECONDS = 60
+"""A renewal that gains less is refused: it is not worth a write."""
+MAX_UNITS = 5000
+"""More pods would make the book too large for one object."""
+
+
+def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
+    """Let the terms hold for the workload's pods from now on, draining ones included; needed before ``admit``.
+
+    Other terms than before cut each proven unit at money time: the part before is billed as it was agreed. For unproven
+    units the dearer of both terms counts until they are proven. A hold that the new rates cannot pay is shortened, at
+    most to money time; a rise that remains is the truth and may leave accounts insolvent.
+    """
+    for policy in terms.rates:
+        account = book.account_at(policy, book.time)
+        if account is not None and account.currency != terms.currency:
+            return Refusal(Blocked.CURRENCY, policy, currency=account.currency)
+    if workload not in book.placements:
+        book = book.with_placement(Placement(workload, terms, book.time if terms.rates else None))
+    for placement in list(book.records(workload)):
+        book = _change_terms(book, placement, terms)
+    return book
+
+
+def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
+    old = placement.terms
+    if placement.units:
+        terms = replace(terms, billing=old.billing.widened(terms.billing))
+    if not all(unit.proven for unit in placement.units.values()):
+        policies = {**old.rates, **terms.rates}
+        rates = {name: max(old.rates.get(name, 0), terms.rates.get(name, 0)) for name in policies}
+        terms = replace(terms, rates=rates)
+    if terms == old:
+        return book
+    cut = book
+    units = dict(placement.units)
+    for uid, unit in placement.units.items():
+        if unit.proven:
+            cut = bill(cut, old, unit, book.time)
+            units[uid] = Unit(book.time, unit.node)
+    hold = None if not terms.rates else placement.hold_through if placement.hold_through is not None else book.time
+    changed = replace(placement, terms=terms, hold_through=hold, units=units)
+    if hold is None or hold <= book.time or not units:
+        return cut.with_placement(changed)
+    before = {account.key: book.worst(account) for account in book.accounts}
+
+    def bearable(end: int) -> bool:
+        trial = cut.with_placement(replace(changed, hold_through=end))
+        return all(trial.worst(a) <= max(a.limit, before[a.key]) for a in trial.accounts)
+
+    return cut.with_placement(replace(changed, hold_through=_latest(book.time, hold, bearable)))
+
+
+def drain(book: Book, workload: str, uids: Collection[str]) -> Book:
+    """Move pods that are to be stopped into a record of their own, whose hold stays as it is and is not renewed."""
+    placement = book.placements.get(workload)
+    if placement is None:
+        return book
+    leaving = {uid: unit for uid, unit in placement.units.items() if uid in uids}
+    if not leaving:
+        return book
+    taken = {record.name for record in book.records(workload)}
+    name = next(f"{workload}~{n}" for n in range(1, len(taken) + 2) if f"{workload}~{n}" not in taken)
+    staying = {uid: unit for uid, unit in placement.units.items() if uid not in leaving}
+    book = book.with_placement(replace(placement, units=staying))
+    return book.with_placement(replace(placement, name=name, units=leaving))
+
+
+def renew(book: Book, workload: str) -> Book | Refusal:
+    """Pay the workload's pods through the horizon when less than half of it is left.
+
+    When money is short, for as long as it lasts; a gain below ``LEAST_GAIN_SECONDS`` is refused, and the pods are to be
+    stopped before ``hold_through``.
+    """
+    placement = book.placements.get(workload)
+    if placement is None or placement.hold_through is None or not placement.units:
+        return book
+    hold = placement.hold_through
+    if hold - book.time >= RENEW_BELOW_SECONDS:
+        return book
+    free = _free(book, placement)
+    full = replace(placement, hold_through=book.time + HORIZON_SECONDS)
+    refusal = _shortfall(book, free, placement, full)
+    if refusal is None:
+        return book.with_placement(full)
+
+    def funded(end: int) -> bool:
+        return _shortfall(book, free, placement, replace(placement, hold_through=end)) is None
+
+    reached = _latest(hold, book.time + HORIZON_SECONDS, funded)
+    if reached < max(hold, book.time) + LEAST_GAIN_SECONDS:
+        return refusal
+    return book.with_placement(replace(placement, hold_through=reached))
+
+
+def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
+    """Hold money for new pods of a workload through the horizon: all of them or none.
+
+    Its placement is raised to the horizon with them. Every account must bear the rise; rates are checked first. Pods
+    that are in the book already are left as they are. Raises KeyError for a workload without ``place``.
+    """
+    placement = book.placements[workload]
+    fresh = {uid: Unit(book.time) for uid in uids if book.placement_of(uid) is None}
+    if not fresh:
+        return book
+    for policy, rate in sorted(placement.terms.rates.items()):
+        account = book.account_at(policy, book.time)
+        if account is not None and account.max_rate is not None:
+            need, have = rate * len(fresh), account.max_rate - book.rate(policy)
+            if need > have:
+                return Refusal(Blocked.RATE, policy, need, max(have, 0), account.currency, account.start)
+    room = MAX_UNITS - sum(len(p.units) for p in book.placements.values())
+    if len(fresh) > room:
+        return Refusal(Blocked.LEDGER_FULL, "", len(fresh), max(room, 0))
+    hold = placement.hold_through
+    raised = replace(
+        placement,
+        hold_through=None if hold is None else max(hold, book.time + HORIZON_SECONDS),
+        units={**placement.units, **fresh},
+    )
+    return _shortfall(book, _free(book, placement), placement, raised) or book.with_placement(raised)
+
+
+def _free(book: Book, placement: Placement) -> dict[tuple[str, int], int]:
+    return {a.key: book.available(a) for a in book.accounts if a.policy in placement.terms.rates}
+
+
+def _shortfall(book: Book, free: dict[tuple[str, int], int], old: Placement, new: Placement) -> Refusal | None:
+    """The first account that cannot bear the step to the new placement; a period without account bears nothing."""
+    for policy in sorted(new.terms.rates):
+        funded_to = book.time
+        for account in book.accounts_of(policy):
+            if account.end <= book.time or account.sealed:
+                continue
+            span = (policy, account.start, account.end, book.time)
+            need, have = new.worst(*span) - old.worst(*span), free[account.key]
+            if need > 0 and need > have:
+                return Refusal(Blocked.LIMIT, policy, need, max(have, 0), account.currency, account.start)
+            funded_to = account.end
+        if funded_to < new.end_max(book.time):
+            need = new.worst(policy, funded_to, new.end_max(book.time), book.time)
+            return Refusal(Blocked.LIMIT, policy, need, 0, new.terms.currency, funded_to)
+    return None
+
+
+def solvent(book: Book, policies: Collection[str]) -> bool:
+    """Whether every account of these policies bears its worst case."""
+    return not any(account.policy in policies for account in book.insolvent())
+
+
+def may_ungate(book: Book, uid: str, answer_date: int) -> bool:
+    """Whether a stored write of our own lets the pod start.
+
+    ``book`` is as it was written, ``answer_date`` the Date of the answer to the PUT.
+    """
+    placement = book.placement_of(uid)
+    return (
+        placement is not None
+        and not placement.draining
+        and answer_date - book.time <= WRITE_SECONDS
+        and (placement.hold_through is None or answer_date < placement.hold_through)
+        and solvent(book, placement.terms.rates.keys())
+    )
+
+
+def due(book: Book) -> int | None:
+    """Next time at which the book asks for a reconcile although nothing happens, or None; past when money is short."""
+    times = [
+        p.hold_through if p.draining else p.hold_through - RENEW_BELOW_SECONDS
+        for p in occupied(book).values()
+        if p.hold_through is not None
+    ]
+    times += [a.end + SEAL_AFTER_SECONDS for a in book.accounts if not a.sealed]
+    times += [book.accounts_of(policy)[-1].end - LOOKAHEAD_SECONDS for policy in {a.policy for a in book.accounts}]
+    return min(times, default=None)
+
+
+def _latest(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Largest end in ``[low, high]`` for which a condition that turns false once still holds; ``low`` when none."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

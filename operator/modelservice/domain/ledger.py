@@ -1,0 +1,203 @@
+"""Time, limits and evidence in the book. Operations here and in ``funding`` take a book and give the next one.
+
+A reconcile calls them in this order and writes the result with the resourceVersion of its read:
+
+1. ``advance`` to the ``Date`` of the book's GET; only then LIST the pods, so that all evidence is newer;
+2. ``set_policies``: limits and the accounts of this period and, near its end, of the next;
+3. evidence of the LIST: ``prove`` for pods seen bound, ``close`` for proven ends, ``release`` for pods that the
+   operator deleted before they were ever bound;
+4. ``seal`` accounts of ended periods; ``collect`` those whose page is already stored;
+5. ``funding.place`` for every workload (its terms as of now), ``funding.drain`` for pods that shall stop;
+6. ``funding.renew`` every placement, then ``funding.admit`` new pods;
+7. when ``differs`` says so: encode and PUT, within ``WRITE_SECONDS`` of the GET (``may_write``);
+8. remove gates of the admitted pods for which ``funding.may_ungate`` holds.
+
+A conflict or an expired deadline discards everything and starts again at the GET.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from .book import Account, Book, Line, Placement, Terms, Unit
+from .money import cost
+from .periods import Period, Span
+
+WRITE_SECONDS = 30
+"""A write is given up this long after its read, since a conflict check orders writes but does not date them."""
+LOOKAHEAD_SECONDS = 6 * 3600
+"""The next account opens this long before a period ends; longer than the horizon and any overrun together."""
+SEAL_AFTER_SECONDS = 3600
+"""Time for late evidence after a period's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a budget asks for.
+
+    ``name`` is ``namespace/name``, ``limit`` micro-units per period, ``max_rate`` micro-units per hour.
+    """
+
+    name: str
+    currency: str
+    limit: int
+    period: Period
+    max_rate: int | None = None
+
+
+def advance(book: Book, date: int) -> Book:
+    """Move money time to the Date of the book's read; it never goes back."""
+    return replace(book, time=max(book.time, date))
+
+
+def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
+    """Store the limits of the policies and open their accounts from the last one on, without gaps.
+
+    Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending. A
+    changed calendar or zone counts from the end of the last account on. The currency of an account never changes.
+    """
+    accounts = {account.key: account for account in book.accounts}
+    for policy in policies:
+        for account in book.accounts_of(policy.name):
+            if account.end > book.time:
+                accounts[account.key] = replace(account, limit=policy.limit, max_rate=policy.max_rate)
+        for span in _missing_spans(book, policy):
+            account = Account(policy.name, span.start, span.end, policy.currency, policy.limit, policy.max_rate)
+            accounts[account.key] = account
+    return replace(book, accounts=tuple(accounts[key] for key in sorted(accounts)))
+
+
+def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:
+    own = book.accounts_of(policy.name)
+    last = own[-1].end if own else 0
+    if not any(policy.name in p.terms.rates and p.units for p in book.placements.values()):
+        last = max(last, policy.period.span_at(book.time).start)
+    elif not own:
+        last = policy.period.span_at(book.time).start
+    while last < book.time + LOOKAHEAD_SECONDS:
+        end = policy.period.span_at(last).end
+        yield Span(last, end)
+        last = end
+
+
+def prove(book: Book, uid: str, since: int, node: str) -> Book:
+    """Record the evidence that a pod is bound to ``node`` and billed since ``since``; the first evidence counts.
+
+    A ``since`` before the admission counts from the admission, one after money time from money time.
+    """
+    placement = book.placement_of(uid)
+    if placement is None or placement.units[uid].proven:
+        return book
+    start = max(placement.units[uid].start, min(since, book.time))
+    return book.with_placement(replace(placement, units={**placement.units, uid: Unit(start, node)}))
+
+
+def end_seen(list_date: int, finished_at: int | None = None) -> int:
+    """End to pass to ``close``: ``finished_at`` is the kubelet's (it truncates), None for a pod that is proven gone.
+
+    Proof of absence is an own task: the pod is missing in a list made after the book's read, and its node is gone or
+    has renewed its Lease after the deletion.
+    """
+    return min(list_date if finished_at is None else finished_at, list_date) + 1
+
+
+def close(book: Book, uid: str, end: int) -> Book:
+    """Bill a pod that provably ended at ``end`` (see ``end_seen``) and drop its unit.
+
+    Billed are at least the minimum from its start, and the tail. What was posted beyond becomes an adjustment.
+    """
+    placement = book.placement_of(uid)
+    if placement is None:
+        return book
+    unit, billing = placement.units[uid], placement.terms.billing
+    until = max(end, unit.start + billing.minimum + 1) + billing.tail
+    return bill(book, placement.terms, unit, until).without_unit(uid)
+
+
+def release(book: Book, uid: str) -> Book:
+    """Drop at no cost a pod that was never bound and that the operator deleted with uid and resourceVersion.
+
+    That deletion is the proof: while a gated pod exists, a paused writer may still remove its gate. Raises ValueError
+    for a pod that has been seen bound.
+    """
+    placement = book.placement_of(uid)
+    if placement is None:
+        return book
+    if placement.units[uid].proven:
+        raise ValueError(f"pod {uid} was bound to a node: close it with the time of its end")
+    return book.without_unit(uid)
+
+
+def seal(book: Book) -> Book:
+    """Make accounts final that ended ``SEAL_AFTER_SECONDS`` ago and in which no unproven unit is held.
+
+    Units that live on keep their start; what they cost in the sealed period moves into its lines.
+    """
+    accounts = []
+    for account in book.accounts:
+        waiting = any(
+            account.policy in p.terms.rates and not unit.proven and unit.start < account.end
+            for p in book.placements.values()
+            for unit in p.units.values()
+        )
+        if not account.sealed and account.end + SEAL_AFTER_SECONDS <= book.time and not waiting:
+            accounts.append(_sealed(book, account))
+        else:
+            accounts.append(account)
+    return replace(book, accounts=tuple(accounts))
+
+
+def _sealed(book: Book, account: Account) -> Account:
+    for placement in book.placements.values():
+        for unit in placement.units.values():
+            account = _charge(account, placement.terms, unit, account.end, book.time)
+    return replace(account, sealed=True)
+
+
+def collect(book: Book, stored: Collection[tuple[str, int]]) -> Book:
+    """Drop sealed accounts whose page is ``stored`` (account keys), and sealed ones in which nothing was spent.
+
+    A page is stored from a book that was read with the account sealed, before the write that drops the account.
+    """
+    return replace(
+        book,
+        accounts=tuple(a for a in book.accounts if not (a.sealed and (a.key in stored or not a.lines))),
+    )
+
+
+def bill(book: Book, terms: Terms, unit: Unit, until: int) -> Book:
+    """Move what the unit costs through ``until`` into the lines of the accounts that pay for it."""
+    accounts = tuple(_charge(account, terms, unit, until, book.time) for account in book.accounts)
+    return replace(book, accounts=accounts)
+
+
+def _charge(account: Account, terms: Terms, unit: Unit, until: int, time: int) -> Account:
+    rate = terms.rates.get(account.policy)
+    if rate is None or account.sealed:
+        return account
+    start = max(account.start, unit.start)
+    bill = cost(rate, start, min(account.end, until))
+    posted = cost(rate, start, min(account.end, time)) if unit.proven else 0
+    if bill == 0 and posted == 0:
+        return account
+    key = (terms.service, terms.role, terms.pool)
+    lines = {(line.service, line.role, line.pool): line for line in account.lines}
+    line = lines.get(key, Line(*key))
+    lines[key] = replace(line, closed=line.closed + max(bill, posted), adjusted=line.adjusted + min(bill - posted, 0))
+    return replace(account, lines=tuple(lines[key] for key in sorted(lines)))
+
+
+def may_write(seconds_since_read: float) -> bool:
+    """Whether a write may still be sent, by a monotonic clock started before the book's GET was sent."""
+    return seconds_since_read < WRITE_SECONDS
+
+
+def differs(before: Book, after: Book) -> bool:
+    """Whether the step between two books is worth a write: anything but time and placements without pods."""
+    return before.accounts != after.accounts or occupied(before) != occupied(after)
+
+
+def occupied(book: Book) -> dict[str, Placement]:
+    """The records that have pods."""
+    return {name: p for name, p in book.placements.items() if p.units}

@@ -1,0 +1,104 @@
+"""From a node's price to a pod's ceiling rate, and the terms by which a pool's nodes are billed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from math import ceil
+
+LATE_SECONDS = 120
+"""Longest delay between the end of a hold and the deletion of its pods: one pass of the one who deletes, its restart
+included (60 s), and the bound on the difference of clocks (60 s)."""
+
+ON_DEMAND = "OnDemand"
+
+
+class PriceUnknownError(ValueError):
+    """A price that the ceiling needs is missing or cannot be believed; the text says which."""
+
+
+class BillingStart(StrEnum):
+    """From when a pod costs money: its ungating (its node boots for it) or the start of its first container."""
+
+    UNGATE = "Ungate"
+    RUNNING = "Running"
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """How a pod's time is billed around its run; all in seconds.
+
+    ``stop``: longest time from deletion to the kubelet's proof of the end. ``tail``: idle time of the node afterwards.
+    ``minimum``: least billed time of one start. ``late``: how long after the end of its hold a pod may still live
+    before it is deleted.
+    """
+
+    stop: int
+    tail: int = 0
+    minimum: int = 0
+    late: int = LATE_SECONDS
+
+    def __post_init__(self) -> None:
+        if min(self.stop, self.tail, self.minimum, self.late) < 0:
+            raise ValueError(f"billing times cannot be negative: {self}")
+
+    @property
+    def overrun(self) -> int:
+        """X: the longest billed time after ``hold_through``."""
+        return self.late + max(self.stop, self.minimum) + self.tail
+
+    def widened(self, other: Billing) -> Billing:
+        """The longer of each time: safe for pods that were started under either."""
+        return Billing(
+            max(self.stop, other.stop),
+            max(self.tail, other.tail),
+            max(self.minimum, other.minimum),
+            max(self.late, other.late),
+        )
+
+
+def billed_since(billing: BillingStart, *, ungated_at: int, started_at: int | None) -> int | None:
+    """Time from which a bound pod is billed, or None while it is not.
+
+    ``ungated_at`` is the money time of the write that admitted it, or later when its ungating is known better.
+    ``started_at`` is the start of its first container; when only a restarted container's start is known, pass the time
+    at which the pod was bound.
+    """
+    return ungated_at if billing is BillingStart.UNGATE else started_at
+
+
+def dominant_share(requests: Mapping[str, int], allocatable: Mapping[str, int]) -> Fraction:
+    """Largest part of one node's allocatable that the pod asks for, over all resources it names (same unit in both).
+
+    Raises ValueError when the pod does not fit on an empty node.
+    """
+    share = Fraction(0)
+    for resource, amount in sorted(requests.items()):
+        if amount <= 0:
+            continue
+        room = allocatable.get(resource, 0)
+        if amount > room:
+            raise ValueError(f"the pod asks for {amount} {resource} and a node of the pool has {room}")
+        share = max(share, Fraction(amount, room))
+    return share
+
+
+def node_ceiling(per_node_hour: Mapping[str, int], margin_percent: int) -> Fraction:
+    """Micro-units per hour that a node of the pool costs at most, whichever way it is bought.
+
+    ``per_node_hour`` maps purchase options to micro-units per hour. The dearest counts, since a spot node can be
+    refilled on demand and spot can be the dearer one. Raises PriceUnknownError without an on-demand price.
+    """
+    for option, price in sorted(per_node_hour.items()):
+        if price <= 0:
+            raise PriceUnknownError(f"the {option} price must be above zero")
+    if ON_DEMAND not in per_node_hour:
+        raise PriceUnknownError("the OnDemand price is missing, so that no ceiling of the cost is known")
+    return Fraction(max(per_node_hour.values()) * (100 + margin_percent), 100)
+
+
+def pod_rate(ceiling: Fraction, share: Fraction) -> int:
+    """Micro-units per hour of one pod, rounded up once."""
+    return ceil(ceiling * share)
