@@ -83,6 +83,14 @@ class BudgetPolicyStatus(Shape):
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
 
 
+NAME_RULES = (
+    (
+        "self.metadata.name.size() <= 63",
+        "metadata.name must not be longer than 63 characters: the pages of its closed periods are named after it.",
+    ),
+)
+
+
 class BudgetPolicy(Shape):
     """Limits what the ModelServices of its namespace may spend in a period; the money is held before a pod may run."""
 

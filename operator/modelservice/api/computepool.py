@@ -107,12 +107,12 @@ class Billing(Shape):
     ] = "Running"
     stop_seconds: Annotated[
         int,
-        Field(ge=0, le=86_400, description="The longest time from the deletion of a pod until it has stopped."),
+        Field(ge=0, le=7200, description="The longest time from the deletion of a pod until it has stopped."),
     ] = 120
     tail_seconds: Annotated[
-        int, Field(ge=0, le=86_400, description="How long an idle node is still paid after its pod.")
+        int, Field(ge=0, le=7200, description="How long an idle node is still paid after its pod.")
     ] = 0
-    minimum_seconds: Annotated[int, Field(ge=0, le=86_400, description="The shortest time that is billed.")] = 0
+    minimum_seconds: Annotated[int, Field(ge=0, le=7200, description="The shortest time that is billed.")] = 0
     margin_percent: Annotated[
         int, Field(ge=0, le=1000, description="Added to the price when money is held, for prices that may rise.")
     ] = 0

@@ -57,7 +57,7 @@ SET = Kube({"x-kubernetes-list-type": "set"})
 ATOMIC = Kube({"x-kubernetes-list-type": "atomic"})
 DATE_TIME = Kube({"format": "date-time"})
 
-AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+AMOUNT = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,6})?$"
 LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 QUALIFIED = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
@@ -92,6 +92,7 @@ Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=QUANTITY)]
 Currency = Annotated[str, Field(min_length=3, max_length=3, pattern=r"^[A-Z]{3}$")]
 MoneyText = Annotated[str, Field(max_length=32, pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,6})?$")]
 Timestamp = Annotated[str, Field(max_length=40), DATE_TIME]
+Short = Annotated[str, Field(max_length=253)]
 Word = Annotated[str, Field(max_length=4096)]
 Sentence = Annotated[str, Field(max_length=4096)]
 Generation = Annotated[int, Field(ge=0, le=2**53)]

@@ -6,10 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from modelservice.api.fields import API_VERSION, ATOMIC, SET, Image, Shape, Subdomain, Word, claim_path, rule, rules
+from modelservice.api.fields import API_VERSION, ATOMIC, SET, Image, Shape, Subdomain, Word, claim_path, rules
 from modelservice.api.meta import ObjectMeta
 from modelservice.api.pod import Env, Resources, Volumes, Words
 from modelservice.api.service_status import ModelServiceStatus
+
+DNS_LABEL = (
+    "metadata.name must be a DNS label: lower-case letters, digits and hyphens, a letter first, no dot; "
+    "write qwen2-5 instead of qwen2.5."
+)
 
 AcceleratorType = Literal["CPU", "GPU", "TPU"]
 
@@ -160,14 +165,13 @@ class ModelServiceSpec(Shape):
 
 
 NAME_RULES = (
-    rule(
+    (
         "self.metadata.name.size() <= 40",
         "metadata.name must not be longer than 40 characters: names of pods and Services are made from it.",
     ),
-    rule(
+    (
         "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name must be a DNS label: lower-case letters, digits and hyphens, a letter first, no dot; "
-        "write qwen2-5 instead of qwen2.5.",
+        DNS_LABEL,
     ),
 )
 

@@ -14,12 +14,11 @@ from modelservice.api.fields import (
     MoneyText,
     Sentence,
     Shape,
+    Short,
     Subdomain,
     Timestamp,
 )
 from modelservice.api.meta import Conditions
-
-Short = Annotated[str, Field(max_length=253)]
 
 
 class Resolved(Shape):

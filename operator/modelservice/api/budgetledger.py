@@ -1,0 +1,111 @@
+"""BudgetLedger: the book. Only the operator writes it; `domain.codec` reads and writes the same shape."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from modelservice.api.fields import API_VERSION, ATOMIC, Currency, Kube, Shape, Short, rules
+from modelservice.api.meta import ObjectMeta
+
+Micros = Annotated[int, Field(ge=0, le=10**18)]
+Seconds = Annotated[int, Field(ge=0, le=10**11)]
+PolicyName = Annotated[str, Field(min_length=3, max_length=317)]
+ServiceName = Annotated[str, Field(min_length=3, max_length=317)]
+ATOMIC_MAP = Kube({"x-kubernetes-map-type": "atomic"})
+
+
+class Line(Shape):
+    """What one service spent with pods that have stopped, in one pool and role."""
+
+    service: Annotated[ServiceName, Field(description="The service, as namespace/name.")]
+    role: Annotated[Short, Field(description="What the pods did: Inference or Training.")]
+    pool: Annotated[Short, Field(description="The pool they ran in.")]
+    closed: Annotated[Micros, Field(description="Spent by stopped pods, in micro-units.")]
+    adjusted: Annotated[int, Field(ge=-(10**18), le=0, description="Given back by corrections, in micro-units.")] = 0
+
+
+class Account(Shape):
+    """One policy's money in one period."""
+
+    policy: Annotated[PolicyName, Field(description="The BudgetPolicy, as namespace/name.")]
+    start: Annotated[Seconds, Field(description="The first second of the period, since 1970 in UTC.")]
+    end: Annotated[Seconds, Field(description="The first second after it.")]
+    currency: Annotated[Currency, Field(description="The currency of all its figures.")]
+    limit: Annotated[Micros, Field(description="The limit, in micro-units; posted and held never add up to more.")]
+    max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
+    sealed: Annotated[bool | None, Field(description="True once the period is over and every pod in it closed.")] = None
+    posted: Annotated[Micros, Field(description="Spent up to the time of the book, in micro-units.")]
+    held: Annotated[Micros | None, Field(description="The most that running pods may still cost, in micro-units.")] = (
+        None
+    )
+    lines: Annotated[
+        tuple[Line, ...], Field(max_length=5000, description="What was spent with pods that have stopped."), ATOMIC
+    ] = ()
+
+
+class LedgerBilling(Shape):
+    """For which time each pod of a placement is held, in seconds."""
+
+    stop: Annotated[Seconds, Field(description="From its deletion until it has stopped, at most.")]
+    tail: Annotated[Seconds, Field(description="How long its node is paid after it.")]
+    minimum: Annotated[Seconds, Field(description="The shortest time that is billed.")]
+    late: Annotated[Seconds, Field(description="How late a deletion may come.")]
+
+
+class LedgerPlacement(Shape):
+    """Pods of one service at one place, at one price."""
+
+    name: Annotated[str, Field(min_length=3, max_length=512, description="Its record: namespace/name.")]
+    service: Annotated[ServiceName, Field(description="The service, as namespace/name.")]
+    role: Annotated[Short, Field(description="What the pods do: Inference or Training.")]
+    pool: Annotated[Short, Field(description="The pool they run in.")]
+    currency: Annotated[Currency, Field(description="The currency of the rates.")]
+    rates: Annotated[
+        dict[str, Micros],
+        Field(max_length=100, description="The price of one pod per hour in micro-units, by the policy that pays."),
+        ATOMIC_MAP,
+    ]
+    hold_through: Annotated[
+        Seconds | None, Field(description="Until when each pod is paid; absent when no policy pays.")
+    ] = None
+    billing: Annotated[LedgerBilling, Field(description="For which time each pod is held.")]
+    units: Annotated[
+        dict[str, Annotated[str, Field(max_length=300, pattern=r"^[0-9]+(@.+)?$")]],
+        Field(
+            max_length=5000, description="Its pods by UID: the second each is paid from, then @node once it started."
+        ),
+        ATOMIC_MAP,
+    ]
+
+
+class Book(Shape):
+    """The open book: every account and every pod that is paid. One write of it is one transaction."""
+
+    time: Annotated[Seconds, Field(description="The time of the last write by the API server's clock.")] = 0
+    accounts: Annotated[
+        tuple[Account, ...], Field(max_length=2000, description="Accounts of periods that are not over."), ATOMIC
+    ] = ()
+    placements: Annotated[
+        tuple[LedgerPlacement, ...], Field(max_length=5000, description="The pods that are paid, by placement."), ATOMIC
+    ] = ()
+
+
+class BudgetLedger(Shape):
+    """The book of the operator: money posted and held, per policy and period. Only the operator writes it."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.book) != has(self.page)",
+                "A BudgetLedger must have exactly one of book (open) and page (sealed).",
+            )
+        )
+    )
+
+    api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
+    kind: Literal["BudgetLedger"] = "BudgetLedger"
+    metadata: ObjectMeta
+    book: Annotated[Book | None, Field(description="The open book; only in the object named open.")] = None
+    page: Annotated[Account | None, Field(description="One account of a period that is over, kept for good.")] = None
