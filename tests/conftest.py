@@ -1,0 +1,34 @@
+"""What every layer of tests shares: markers and time limits by directory, and how many examples a property gets."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).parent
+TIMEOUTS = {"unit": 20, "property": 300, "cluster": 120, "e2e": 300}  # seconds for one test, with its fixtures
+
+# The workers' tests need PyTorch, which only .venv-workers has.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["unit/workers"]
+
+# `make test` tries the same examples every time; `make property N=...` tries N new ones.
+steady = settings(derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile("steady", steady)
+if wanted := os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES"):
+    search = settings(steady, derandomize=False, max_examples=int(wanted), suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("search", search)
+settings.load_profile("search" if wanted else "steady")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the marker and the time limit of its layer."""
+    for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
+        layer = item.path.relative_to(TESTS).parts[0]
+        if layer in TIMEOUTS:
+            item.add_marker(getattr(pytest.mark, layer))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIMEOUTS[layer]))
