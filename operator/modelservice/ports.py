@@ -5,9 +5,57 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
 Object = dict[str, Any]
 """One Kubernetes object as JSON, always with apiVersion, kind and metadata."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where one kind lives in the Kubernetes API; group "" is the core."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As manifests name it."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path of the collection or of one object; without a namespace the collection spans all of them."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        where = f"/namespaces/{quote(namespace)}" if self.namespaced and namespace else ""
+        what = f"/{quote(name, safe='')}" if name else ""
+        return f"{root}{where}/{self.plural}{what}" + (f"/{subresource}" if subresource else "")
+
+
+OURS = "modelservice.dev"
+
+RESOURCES = {
+    resource.kind: resource
+    for resource in (
+        Resource(OURS, "v1alpha1", "modelservices", "ModelService"),
+        Resource(OURS, "v1alpha1", "budgetpolicies", "BudgetPolicy"),
+        Resource(OURS, "v1alpha1", "budgetledgers", "BudgetLedger"),
+        Resource(OURS, "v1alpha1", "computepools", "ComputePool", namespaced=False),
+        Resource(OURS, "v1alpha1", "modelruntimes", "ModelRuntime", namespaced=False),
+        Resource("", "v1", "pods", "Pod"),
+        Resource("", "v1", "nodes", "Node", namespaced=False),
+        Resource("", "v1", "services", "Service"),
+        Resource("", "v1", "configmaps", "ConfigMap"),
+        Resource("", "v1", "events", "Event"),
+        Resource("", "v1", "namespaces", "Namespace", namespaced=False),
+        Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
+        Resource("apps", "v1", "deployments", "Deployment"),
+        Resource("batch", "v1", "jobs", "Job"),
+        Resource("coordination.k8s.io", "v1", "leases", "Lease"),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +84,18 @@ class Listing:
     items: list[Object]
     resource_version: str
     date: int
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where the API server is and how to prove who we are; paths are of PEM files, the token is bare."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    certificate_path: str | None
+    private_key_path: str | None
+    token: str | None
 
 
 class KubeClient(Protocol):

@@ -4,6 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Both clocks and a wait."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since the epoch, only for people to read."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait without holding up anybody else."""
+        ...
 
 
 class SystemClock:

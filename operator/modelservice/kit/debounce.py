@@ -26,7 +26,7 @@ class Debounce:
         """Return when a window with at least one trigger has closed; triggers from then on open the next one."""
         await self._triggered.wait()
         loop = asyncio.get_running_loop()
-        while self._first is not None and (left := self._closes_at(self._first) - loop.time()) > 0:
+        while self._first is not None and (left := self._closes_at(self._first) - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)
         self._first = None
         self._triggered.clear()

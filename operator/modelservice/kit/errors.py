@@ -4,7 +4,7 @@
         Retryable           look again after a while, nothing is wrong with the program
         Terminal            nothing changes until the object does
     ApiError                the API server refused or did not answer
-        NotFound Conflict Invalid Forbidden TooManyRequests Unavailable
+        NotFound Conflict Expired Invalid Forbidden TooManyRequests Unavailable
 
 Anything else that leaves a reconciliation is a bug: it is logged with its traceback and the key backs off.
 """
@@ -60,6 +60,10 @@ class Conflict(ApiError):
     def already_exists(self) -> bool:
         """Whether a create met an object of the same name."""
         return self.reason == "AlreadyExists"
+
+
+class Expired(ApiError):
+    """The version or the page asked for is too old (410)."""
 
 
 class Invalid(ApiError):

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from modelservice.kit.cache import Cache
 from modelservice.kit.errors import ApiError, TooManyRequests
 from modelservice.kit.meter import Meter
-from modelservice.kit.objects import Key, Object, ref_of
+from modelservice.kit.objects import Object, Ref
 from modelservice.kit.ratelimit import Backoff, jittered
 from modelservice.kit.workqueue import LIVE, RELIST
 
@@ -157,7 +157,7 @@ class Resync:
         return objects
 
 
-def _last_state(value: Any, kind: str, ref: Any) -> Object:
+def _last_state(value: Any, kind: str, ref: Ref) -> Object:
     if isinstance(value, dict) and "metadata" in value:
         return value
     return {"kind": kind, "metadata": {"namespace": ref.namespace, "name": ref.name}}

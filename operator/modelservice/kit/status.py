@@ -59,7 +59,7 @@ def _plain(value: Any) -> Any:
     """The value less absent things, so that null, missing and empty compare as equal."""
     if isinstance(value, Mapping):
         items = ((key, _plain(inner)) for key, inner in value.items())
-        return {key: inner for key, inner in items if inner is not None and inner != {} and inner != []}
+        return {key: inner for key, inner in items if inner is not None and inner not in ({}, [])}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return value

@@ -1,0 +1,61 @@
+"""What a person may set, read once from the environment: MODELSERVICE_<FIELD>."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "MODELSERVICE_"
+
+
+class SettingsError(Exception):
+    """The environment asks for something that is not possible; the message names the variable."""
+
+
+class Settings(BaseModel):
+    """The operator's settings; frozen. Durations are seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Namespace of the operator: its Lease and the book are there.
+    namespace: str = Field(default="modelservice-system", min_length=1, max_length=63)
+    #: Name of this replica, unique among replicas.
+    identity: str = Field(default_factory=socket.gethostname, min_length=1, max_length=253)
+    #: Base URL of Prometheus; empty means that services keep minReplicas.
+    prometheus_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    #: Whether a service that no BudgetPolicy covers may not run.
+    budget_required: bool = False
+    #: How often metrics are read and the plan is looked at.
+    tick_seconds: float = Field(default=5.0, gt=0, le=300)
+    #: How often every watched kind is listed again.
+    resync_seconds: float = Field(default=300.0, ge=1, le=86_400)
+    #: How many reconciliations run at once.
+    workers: int = Field(default=8, ge=1, le=128)
+    #: Address and port of /healthz, /readyz and /metrics; port 0 takes any free one.
+    http_host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    http_port: int = Field(default=8080, ge=0, le=65_535)
+    #: Whether to wait for a Lease before working; off only where there is one replica for sure.
+    leader_election: bool = True
+    #: Smallest level of log lines.
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: Log lines as text for people or as JSON for machines.
+    log_format: Literal["Text", "Json"] = "Text"
+    #: Path of a kubeconfig; empty means the pod's ServiceAccount, else KUBECONFIG or ~/.kube/config.
+    kubeconfig: str = ""
+    #: Multiplies the operator's own waits (lease, back-off, batching), so that tests need not wait; 1 in production.
+    time_scale: float = Field(default=1.0, gt=0, le=1)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings; raises SettingsError with a sentence for each variable that is wrong."""
+        env = os.environ if environment is None else environment
+        given = {name: env[PREFIX + name.upper()] for name in cls.model_fields if PREFIX + name.upper() in env}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            wrong = (f"{PREFIX}{str(e['loc'][0]).upper()}={e['input']!r}: {e['msg']}." for e in error.errors())
+            raise SettingsError(" ".join(wrong)) from None

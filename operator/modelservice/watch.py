@@ -1,0 +1,77 @@
+"""Kopf as the informer: each event of a watch goes into a source, and nothing else happens in a handler."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+import kopf
+
+from modelservice.kit.resync import Source
+from modelservice.ports import RESOURCES, Connection
+
+UNUSED_FINALIZER = "modelservice.dev/kopf-unused"
+"""Kopf takes the finalizer of this name away from every object it sees, so it must be one that nobody uses."""
+
+CHUNK = 500
+
+
+class JitteredForever:
+    """Seconds between tries of a request that fails: endless, so that the watches outlive any outage of the API."""
+
+    def __iter__(self) -> Iterator[float]:
+        for seconds in itertools.chain((1, 2, 4, 8, 15), itertools.repeat(30)):
+            yield seconds * random.uniform(0.7, 1.3)  # noqa: S311 - jitter is no secret
+
+
+def settings(sources: Iterable[Source]) -> kopf.OperatorSettings:
+    """Kopf reduced to watching: it writes nothing, elects nobody, scans nothing and never gives up."""
+    kopf_settings = kopf.OperatorSettings()
+    kopf_settings.networking.request_timeout = 30
+    kopf_settings.networking.connect_timeout = 5
+    kopf_settings.networking.error_backoffs = JitteredForever()
+    kopf_settings.watching.server_timeout = 290
+    kopf_settings.watching.client_timeout = 300
+    kopf_settings.watching.chunk_size = CHUNK
+    kopf_settings.queueing.worker_limit = None
+    kopf_settings.queueing.idle_timeout = 2.0
+    kopf_settings.posting.enabled = False
+    kopf_settings.peering.standalone = True
+    kopf_settings.scanning.disabled = True
+    kopf_settings.persistence.finalizer = UNUSED_FINALIZER
+    for source in sources:
+        if source.label_selector:
+            resource = RESOURCES[source.kind]
+            selected = (resource.group, resource.version, resource.plural)
+            kopf_settings.watching.label_selectors[selected] = source.label_selector
+    return kopf_settings
+
+
+def registry(sources: Iterable[Source], login: Callable[[], Awaitable[Connection]]) -> kopf.OperatorRegistry:
+    """One handler for each source, and the login."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def on_login(**_: object) -> kopf.ConnectionInfo:
+        now = await login()
+        return kopf.ConnectionInfo(
+            server=now.server,
+            ca_path=now.ca_path,
+            insecure=now.insecure,
+            certificate_path=now.certificate_path,
+            private_key_path=now.private_key_path,
+            token=now.token,
+        )
+
+    for source in sources:
+        _watch(handlers, source)
+    return handlers
+
+
+def _watch(handlers: kopf.OperatorRegistry, source: Source) -> None:
+    resource = RESOURCES[source.kind]
+
+    @kopf.on.event(resource.group, resource.version, resource.plural, id=f"watch-{source.kind}", registry=handlers)
+    async def on_event(event: kopf.RawEvent, **_: object) -> None:
+        source.observe(event["type"], dict(event["object"]))
