@@ -50,7 +50,7 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
     for uid, unit in placement.units.items():
         if unit.proven:
             cut = bill(cut, old, unit, book.time)
-            units[uid] = Unit(book.time, unit.node)
+            units[uid] = Unit(max(book.time, unit.start), unit.node)
     hold = None if not terms.rates else placement.hold_through if placement.hold_through is not None else book.time
     changed = replace(placement, terms=terms, hold_through=hold, units=units)
     if hold is None or hold <= book.time or not units:

@@ -81,16 +81,21 @@ def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:
         last = end
 
 
-def prove(book: Book, uid: str, since: int, node: str) -> Book:
-    """Record the evidence that a pod is bound to ``node`` and billed since ``since``; the first evidence counts.
+def start_seen(list_date: int, billed_since: int) -> int:
+    """Start to pass to ``prove``: a node's clock that runs ahead cannot move it beyond the Date of the list."""
+    return min(billed_since, list_date)
 
-    A ``since`` before the admission counts from the admission, one after money time from money time.
+
+def prove(book: Book, uid: str, since: int, node: str) -> Book:
+    """Record the evidence that a pod is bound to ``node`` and billed since ``since`` (see ``start_seen``).
+
+    The first evidence counts; a start before the admission counts from the admission.
     """
     placement = book.placement_of(uid)
     if placement is None or placement.units[uid].proven:
         return book
-    start = max(placement.units[uid].start, min(since, book.time))
-    return book.with_placement(replace(placement, units={**placement.units, uid: Unit(start, node)}))
+    unit = Unit(max(placement.units[uid].start, since), node)
+    return book.with_placement(replace(placement, units={**placement.units, uid: unit}))
 
 
 def end_seen(list_date: int, finished_at: int | None = None) -> int:
