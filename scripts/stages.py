@@ -75,7 +75,7 @@ def stages() -> list[Stage]:
         Command((VENV / "ruff", "format", "--check", ".")),
         Command((VENV / "mypy", "operator", "tests", "scripts", "--exclude", "tests/unit/workers")),
         Command((VENV / "mypy", workers_python, "workers", "tests/unit/workers")),
-        Command((VENV / "lint-imports",)),
+        Command((VENV / "lint-imports", "--cache-dir=.cache/import-linter")),
         Command((VENV / "python", "-m", "modelservice.api.crdgen", "--check")),
     )
     return [
