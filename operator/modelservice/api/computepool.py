@@ -158,6 +158,14 @@ class ComputePoolStatus(Shape):
     nodes: Annotated[Count, Field(description="Ready nodes that carry the labels of nodeSelector.")] = 0
 
 
+NAME_RULES = (
+    (
+        "self.metadata.name.size() <= 63",
+        "metadata.name must not be longer than 63 characters: pods carry it in the label modelservice.dev/pool.",
+    ),
+)
+
+
 class ComputePool(Shape):
     """A group of equal nodes: what they offer, how they are found, what an hour of one costs."""
 

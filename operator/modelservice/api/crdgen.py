@@ -1,4 +1,4 @@
-"""Writes what is generated from the models, in the root of the repository: `python -m modelservice.api.crdgen write`."""
+"""Writes what is generated from the models: run `python -m modelservice.api.crdgen write` in the root."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from modelservice.api.budgetledger import BudgetLedger
 from modelservice.api.budgetpolicy import NAME_RULES as POLICY_NAME_RULES
 from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.computepool import NAME_RULES as POOL_NAME_RULES
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import NAME_RULES, ModelService
@@ -115,6 +116,7 @@ KINDS = (
             Column("Spot/h", '.spec.purchaseOptions[?(@.type=="Spot")].perNodeHour', priority=1),
             MESSAGE,
         ),
+        POOL_NAME_RULES,
     ),
     Kind(
         ModelRuntime,
