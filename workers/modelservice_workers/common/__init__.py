@@ -1,0 +1,1 @@
+"""What serving and training share: artifacts, signatures, the termination message."""

@@ -1,0 +1,15 @@
+"""Errors that end a worker; each text is one sentence that tells its reader what to do."""
+
+from __future__ import annotations
+
+
+class WorkerError(Exception):
+    """Base of the errors that are shown to users as they are."""
+
+
+class SettingsError(WorkerError):
+    """A flag or variable holds a value that cannot be used."""
+
+
+class ArtifactError(WorkerError):
+    """A model artifact is missing, damaged, or not what its manifest says."""

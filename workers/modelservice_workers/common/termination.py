@@ -1,0 +1,71 @@
+"""The termination message: what a finished container tells the operator, in at most 4 KiB of JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+LIMIT_BYTES: Final = 4096
+DEFAULT_PATH: Final = "/dev/termination-log"
+PATH_VARIABLE: Final = "MODELSERVICE_TERMINATION_LOG"
+
+Outcome = Literal["Succeeded", "Interrupted", "Failed", "ModelLoadFailed"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactReference:
+    """Where an artifact was published, the digest of its manifest, and its size in bytes."""
+
+    path: str
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TerminationMessage:
+    """The end of a worker; `metrics` holds decimal strings."""
+
+    outcome: Outcome
+    message: str = ""
+    artifact: ArtifactReference | None = None
+    metrics: Mapping[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """JSON of at most LIMIT_BYTES: metrics that do not fit are left out, then the message is cut."""
+        metrics = dict(self.metrics)
+        while metrics and len(self._encode(self.message, metrics)) > LIMIT_BYTES:
+            metrics.popitem()
+        text = self.message
+        while text and len(self._encode(text, metrics)) > LIMIT_BYTES:
+            excess = len(self._encode(text, metrics)) - LIMIT_BYTES
+            text = text[: -max(1, excess // 6)]
+        return self._encode(text, metrics)
+
+    def _encode(self, message: str, metrics: Mapping[str, str]) -> bytes:
+        document: dict[str, Any] = {"version": 1, "outcome": self.outcome}
+        if self.artifact is not None:
+            document["artifact"] = {
+                "path": self.artifact.path,
+                "digest": self.artifact.digest,
+                "bytes": self.artifact.size_bytes,
+            }
+        if metrics:
+            document["metrics"] = dict(metrics)
+        if message:
+            document["message"] = message
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def write_termination(message: TerminationMessage, environment: Mapping[str, str]) -> None:
+    """Write the message where the kubelet reads it; a file that cannot be written is logged, not raised."""
+    path = Path(environment.get(PATH_VARIABLE) or DEFAULT_PATH)
+    try:
+        path.write_bytes(message.to_bytes())
+    except OSError as error:
+        _log.warning("The termination message could not be written to %s: %s.", path, error.strerror)

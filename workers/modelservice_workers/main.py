@@ -1,0 +1,93 @@
+"""The command line of the worker image: `serve` and `train`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import Final
+
+from modelservice_workers import __version__
+from modelservice_workers.common.errors import ArtifactError, SettingsError, WorkerError
+from modelservice_workers.common.termination import TerminationMessage, write_termination
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_MODEL_LOAD: Final = 3
+
+_USAGE: Final = """\
+usage: modelservice-worker serve [options]        serve the model at MODEL_PATH
+       modelservice-worker train -- COMMAND ...   run a training command and publish its output
+       modelservice-worker --version
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Run the command of the process's arguments and exit with its code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # The kernel ignores SIGTERM for PID 1 unless it is handled, and importing a server takes a moment.
+    signal.signal(signal.SIGTERM, _exit_at_once)
+    code = run(sys.argv[1:], os.environ)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Torch's threads may not outlive the interpreter's end; nothing is left to clean up.
+    os._exit(code)
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run one command; returns its exit code."""
+    command, rest = (arguments[0], list(arguments[1:])) if arguments else ("", [])
+    try:
+        if command == "serve":
+            return _serve(rest, environment)
+        if command == "train":
+            return _train(rest, environment)
+    except SettingsError as error:
+        print(f"modelservice-worker: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if command == "--version":
+        print(f"modelservice-worker {__version__}")
+        return 0
+    print(_USAGE, end="", file=sys.stdout if command in ("-h", "--help") else sys.stderr)
+    return 0 if command in ("-h", "--help") else EXIT_USAGE
+
+
+def _serve(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    from modelservice_workers.serving.server import serve  # noqa: PLC0415 - training needs no server
+    from modelservice_workers.serving.settings import read_settings  # noqa: PLC0415
+
+    try:
+        serve(read_settings(arguments, environment))
+    except ArtifactError as error:
+        _log.error("%s", error)
+        write_termination(TerminationMessage("ModelLoadFailed", str(error)), environment)
+        return EXIT_MODEL_LOAD
+    except SettingsError:
+        raise
+    except WorkerError as error:
+        _log.error("%s", error)
+        return EXIT_FAILED
+    return 0
+
+
+def _train(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    from modelservice_workers.training.launcher import launch  # noqa: PLC0415 - serving needs no launcher
+
+    command = arguments[1:] if arguments[:1] == ["--"] else arguments
+    return launch(command, environment)
+
+
+def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

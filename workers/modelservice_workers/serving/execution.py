@@ -1,0 +1,89 @@
+"""Computing a batch: merge requests, run the model, give each request its own outcome."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from modelservice_workers.serving.engine import Array, Engine, InputRefusedError, stack_rows
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request has no answer; `status` is the HTTP status that says whose fault it is."""
+
+    status: int
+    message: str
+
+
+Outcome: TypeAlias = list[Array] | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """One outcome per request in their order, and the seconds the model took."""
+
+    outcomes: list[Outcome]
+    predict_seconds: float
+
+
+def run_batch(engine: Engine, requests: Sequence[Sequence[Array]]) -> BatchResult:
+    """Compute several requests at once; when that fails, one by one, so that only the bad ones fail.
+
+    Several requests may only be given when the signature's rows vary and all other sizes agree.
+    """
+    started = time.perf_counter()
+    outcomes = [_run_single(engine, requests[0])] if len(requests) == 1 else _run_merged(engine, requests)
+    return BatchResult(outcomes, time.perf_counter() - started)
+
+
+def _run_merged(engine: Engine, requests: Sequence[Sequence[Array]]) -> list[Outcome]:
+    rows = [len(inputs[0]) for inputs in requests]
+    try:
+        outputs = engine.run(stack_rows(requests))
+    except Exception as error:  # noqa: BLE001 - a model may raise anything, and its neighbours must live
+        _log.info("A batch of %d requests failed and is computed one by one: %s", len(requests), error)
+        return [_run_single(engine, inputs) for inputs in requests]
+    if any(len(output) != sum(rows) for output in outputs):
+        return [_run_single(engine, inputs) for inputs in requests]
+    outcomes: list[Outcome] = []
+    all_finite = _find_not_finite(engine, outputs) is None
+    start = 0
+    for count in rows:
+        part = [output[start : start + count] for output in outputs]
+        outcomes.append(part if all_finite else _check_finite(engine, part))
+        start += count
+    return outcomes
+
+
+def _run_single(engine: Engine, inputs: Sequence[Array]) -> Outcome:
+    try:
+        outputs = engine.run(inputs)
+    except InputRefusedError as error:
+        return Failure(400, str(error))
+    except Exception as error:  # noqa: BLE001 - a model may raise anything, and the server must live
+        _log.warning("The model failed on a request.", exc_info=True)
+        reason = str(error).strip().splitlines()
+        return Failure(500, f"The model failed on this input: {reason[0] if reason else type(error).__name__}")
+    return _check_finite(engine, outputs)
+
+
+def _check_finite(engine: Engine, outputs: list[Array]) -> Outcome:
+    name = _find_not_finite(engine, outputs)
+    if name is None:
+        return outputs
+    return Failure(422, f"Output {name} is not finite (NaN or infinite) for this input, and JSON cannot carry it.")
+
+
+def _find_not_finite(engine: Engine, outputs: Sequence[Array]) -> str | None:
+    for spec, output in zip(engine.signature.outputs, outputs, strict=True):
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            return spec.name
+    return None

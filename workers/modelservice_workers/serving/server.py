@@ -1,0 +1,169 @@
+"""The life of the server: listen, load, serve, drain, exit."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import uvicorn
+
+from modelservice_workers.common.errors import ArtifactError, WorkerError
+from modelservice_workers.serving.app import build_app
+from modelservice_workers.serving.batcher import Batcher, BatchLimits
+from modelservice_workers.serving.metrics import ServerMetrics, UtilizationMeter
+from modelservice_workers.serving.model import load_model
+from modelservice_workers.serving.modelthread import ModelThread
+from modelservice_workers.serving.settings import ServeSettings
+from modelservice_workers.serving.state import Phase, ServedModel, ServerState
+
+# The default of 5 ms would keep the event loop waiting for the model thread, and the other way round.
+_SWITCH_INTERVAL_SECONDS: Final = 0.0005
+
+# Longer than the idle time-outs of usual clients and proxies, so that they close first and never meet a reset.
+_KEEP_ALIVE_SECONDS: Final = 75
+
+_STOP_THREAD_SECONDS: Final = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Bind the listening socket; raises WorkerError when the address cannot be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise WorkerError(f"The server cannot listen on {host} port {port}: {error.strerror}.") from error
+    return listener
+
+
+def serve(settings: ServeSettings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; raises WorkerError when the model cannot be loaded."""
+    listener = open_socket(settings.host, settings.port)
+    sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(_Lifecycle(settings, listener).run())
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop  # noqa: PLC0415 - only the process that serves pays for it
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class _DrainingServer(uvicorn.Server):
+    """Leaves the moment of its exit to the lifecycle, and the exit code at 0."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: _Lifecycle) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Handle a signal."""
+        self._lifecycle.stop_soon(sig)
+
+
+class _Lifecycle:
+    def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._state = ServerState(settings.model_name, settings.max_body_bytes, ServerMetrics(settings.model_name))
+        self._server = _DrainingServer(
+            uvicorn.Config(
+                build_app(self._state),
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=settings.drain_timeout_seconds,  # type: ignore[arg-type] # takes fractions
+            ),
+            self,
+        )
+        self._load_error: ArtifactError | None = None
+
+    async def run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = ModelThread(self._loop)
+        host, port = self._listener.getsockname()[:2]
+        _log.info("Listening on %s:%d", host, port)
+        life = self._loop.create_task(self._load_and_meter())
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            life.cancel()
+            stopped = self._thread.stop(_STOP_THREAD_SECONDS)
+        if self._load_error is not None:
+            raise self._load_error
+        _log.info("Stopped%s", "" if stopped else " while the model was still computing")
+
+    async def _load_and_meter(self) -> None:
+        await self._load()
+        meter = UtilizationMeter(lambda: self._thread.busy_seconds)
+        state = self._state
+        state.metrics.watch(lambda: state.waiting, lambda: state.running, meter.read)
+        while True:
+            await asyncio.sleep(1)
+            meter.sample()
+
+    async def _load(self) -> None:
+        settings = self._settings
+        started = time.monotonic()
+        try:
+            model = await self._thread.run(
+                lambda: load_model(Path(settings.model_path), settings.threads, settings.max_batch_rows)
+            )
+        except ArtifactError as error:
+            self._fail(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a model does, the reader of the log gets a sentence
+            _log.exception("Loading the model failed")
+            self._fail(ArtifactError(f"The model could not be loaded: {type(error).__name__}: {error}"))
+            return
+        # Torch leaves 170,000 objects behind; without this each full collection stops the server for 70 ms and more.
+        gc.collect()
+        gc.freeze()
+        limits = BatchLimits(settings.max_batch_rows, settings.max_queue_requests, settings.max_queue_bytes)
+        batcher = Batcher(model.engine, self._thread, limits, self._state.metrics.observe_batch)
+        seconds = time.monotonic() - started
+        self._state.model = ServedModel(model.engine.signature, model.info, batcher)
+        self._state.metrics.set_loaded(model.info, seconds)
+        if self._state.phase is Phase.LOADING:
+            self._enter(Phase.SERVING)
+            _log.info("Model %s is ready after %.1f s", settings.model_name, seconds)
+
+    def _fail(self, error: ArtifactError) -> None:
+        self._load_error = error
+        self._server.should_exit = True
+
+    def stop_soon(self, number: int) -> None:
+        """Handle a signal: begin to drain; a second SIGINT ends the wait for open requests."""
+        if self._state.phase is Phase.DRAINING:
+            if number == signal.SIGINT:
+                self._server.should_exit = self._server.force_exit = True
+            return
+        was_ready = self._state.ready
+        self._enter(Phase.DRAINING)
+        delay = self._settings.drain_delay_seconds if was_ready else 0.0
+        _log.info("%s: draining, requests are taken for %g s more", signal.Signals(number).name, delay)
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._exit_server)
+
+    def _exit_server(self) -> None:
+        self._server.should_exit = True
+
+    def _enter(self, phase: Phase) -> None:
+        self._state.phase = phase
+        self._state.metrics.set_ready(ready=self._state.ready)

@@ -1,0 +1,110 @@
+"""Settings of the inference server."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from modelservice_workers.common.cpu import count_threads
+from modelservice_workers.common.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """What `modelservice-worker serve` was asked to do; times are seconds, sizes bytes."""
+
+    model_name: str
+    model_path: str
+    host: str
+    port: int
+    threads: int
+    max_batch_rows: int
+    max_queue_requests: int
+    max_queue_bytes: int
+    max_body_bytes: int
+    drain_delay_seconds: float
+    drain_timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    flag: str
+    variable: str
+    default: float
+    smallest: float
+    largest: float
+    text: str
+    whole: bool = True
+
+
+_NUMBERS: Final = (
+    _Number("port", "PORT", 8080, 0, 65535, "TCP port; 0 takes a free one"),
+    _Number("max-batch-rows", "MODELSERVICE_MAX_BATCH_ROWS", 64, 1, 65536, "rows computed together"),
+    _Number("max-queue-requests", "MODELSERVICE_MAX_QUEUE_REQUESTS", 512, 1, 1 << 20, "waiting requests before 429"),
+    _Number("max-queue-bytes", "MODELSERVICE_MAX_QUEUE_BYTES", 256 << 20, 1, 1 << 40, "tensor bytes in it before 429"),
+    _Number("max-body-bytes", "MODELSERVICE_MAX_BODY_BYTES", 64 << 20, 1, 1 << 40, "size of a request before 413"),
+    _Number(
+        "drain-delay-seconds", "MODELSERVICE_DRAIN_DELAY_SECONDS", 5, 0, 3600,
+        "time that requests are still taken after SIGTERM, while load balancers notice", whole=False,
+    ),
+    _Number(
+        "drain-timeout-seconds", "MODELSERVICE_DRAIN_TIMEOUT_SECONDS", 20, 0, 3600,
+        "time for open requests to finish after the delay", whole=False,
+    ),
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags; each has a variable of the environment as its default."""
+    parser.add_argument("--model-name", help="name in the routes (MODEL_NAME)")
+    parser.add_argument("--model-path", help="artifact directory or .pt2 file (MODEL_PATH)")
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a pod serves its network
+    for number in _NUMBERS:
+        parser.add_argument(f"--{number.flag}", help=f"{number.text} ({number.variable}, default {number.default:g})")
+
+
+def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> ServeSettings:
+    """Flags before variables before defaults; raises SettingsError with the name of what is wrong."""
+    parser = argparse.ArgumentParser(prog="modelservice-worker serve", description="Serve one model over HTTP.")
+    add_arguments(parser)
+    flags = vars(parser.parse_args(arguments))
+    numbers = {number.flag: _read_number(number, flags, environment) for number in _NUMBERS}
+    return ServeSettings(
+        model_name=_read_text("model-name", "MODEL_NAME", flags, environment),
+        model_path=_read_text("model-path", "MODEL_PATH", flags, environment),
+        host=flags["host"],
+        port=int(numbers["port"]),
+        threads=count_threads(environment),
+        max_batch_rows=int(numbers["max-batch-rows"]),
+        max_queue_requests=int(numbers["max-queue-requests"]),
+        max_queue_bytes=int(numbers["max-queue-bytes"]),
+        max_body_bytes=int(numbers["max-body-bytes"]),
+        drain_delay_seconds=numbers["drain-delay-seconds"],
+        drain_timeout_seconds=numbers["drain-timeout-seconds"],
+    )
+
+
+def _read_text(flag: str, variable: str, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
+    text = flags[flag.replace("-", "_")] or environment.get(variable)
+    if not text:
+        raise SettingsError(f"Neither --{flag} nor {variable} is set; one of them is needed.")
+    return text
+
+
+def _read_number(number: _Number, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> float:
+    text = flags[number.flag.replace("-", "_")] or environment.get(number.variable)
+    if not text:
+        return number.default
+    try:
+        value = int(text) if number.whole else float(text)
+    except ValueError:
+        value = None
+    if value is None or not number.smallest <= value <= number.largest:
+        kind = "a whole number" if number.whole else "a number"
+        raise SettingsError(
+            f"--{number.flag} ({number.variable}) is {text!r}; "
+            f"it must be {kind} from {number.smallest:g} to {number.largest:g}."
+        )
+    return value

@@ -1,0 +1,1 @@
+"""The training launcher: runs a script and publishes what it wrote."""
