@@ -15,7 +15,7 @@ build: ## the Go programs in bin/ alone
 	@$(PYTHON) scripts/setup.py --programs-only
 
 crds: setup ## crds/ and the chart's copies, from the models in operator/modelservice/api
-	@$(VENV)/python -m modelservice.api.crdgen
+	@$(VENV)/python -m modelservice.api.crdgen write
 
 lint: setup ## ruff, mypy, import contracts, CRD drift
 	@$(PYTHON) scripts/stages.py lint

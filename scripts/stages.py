@@ -76,7 +76,7 @@ def stages() -> list[Stage]:
         Command((VENV / "mypy", "operator", "tests", "scripts", "--exclude", "tests/unit/workers")),
         Command((VENV / "mypy", workers_python, "workers", "tests/unit/workers")),
         Command((VENV / "lint-imports", "--cache-dir=.cache/import-linter")),
-        Command((VENV / "python", "-m", "modelservice.api.crdgen", "--check")),
+        Command((VENV / "python", "-m", "modelservice.api.crdgen", "check")),
     )
     return [
         Stage("setup", (Command((sys.executable, REPO / "scripts" / "setup.py")),)),
