@@ -118,6 +118,7 @@ class Recorder:
             try:
                 await self._write(series)
             except ApiError as error:
+                series.written_at = None
                 self._meter.count("events_dropped_total")
                 log.warning("An Event about %s was not written: %s", series.event["involvedObject"]["name"], error)
 
@@ -140,7 +141,8 @@ class Recorder:
         if first:
             event = {**series.event, "message": series.message, "count": series.count}
             event |= {"firstTimestamp": at, "lastTimestamp": at}
-            meta = dict(event["metadata"], name=f"{event['metadata']['name']}.{digest([at, self._instance])[:10]}")
+            unique = digest([event["involvedObject"], event["reason"], at, self._instance])
+            meta = {**event["metadata"], "name": f"{event['metadata']['name'][:200]}.{unique}"}
             await self._client.create({**event, "metadata": meta}, manager=self._component)
             series.stored_as = meta["name"]
 

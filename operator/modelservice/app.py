@@ -1,0 +1,290 @@
+"""The composition root: builds every part, starts them in order, stops them in order.
+
+Order of the start: HTTP server, resync gate, Kopf's watches, lease, workers. A standby replica does all but the last,
+so it takes over at once. Order of the stop: workers finish what they hold, controllers' tasks end, Events are written,
+the lease is given back, the watches end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import kopf
+
+from modelservice import __version__, watch
+from modelservice.adapters.kube import Kube, connection, login
+from modelservice.adapters.probes import ProbeServer
+from modelservice.adapters.telemetry import Telemetry
+from modelservice.kit.apply import ChildApplier
+from modelservice.kit.clock import SystemClock
+from modelservice.kit.controller import Reconcile, Workers
+from modelservice.kit.leader import Elector, LeaseTimes
+from modelservice.kit.objects import Key
+from modelservice.kit.ratelimit import Backoff, TokenBucket
+from modelservice.kit.recorder import Recorder
+from modelservice.kit.resync import Resync, Source
+from modelservice.kit.status import StatusWriter
+from modelservice.kit.watchdog import Watchdog
+from modelservice.kit.workqueue import WorkQueue
+from modelservice.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CHILDREN = "modelservice"
+STATUSES = "modelservice-status"
+APPLIED_HASH = "modelservice.dev/applied-hash"
+LEASE = "modelservice-operator"
+
+FINISH_SECONDS = 10.0
+"""How long a stop waits for what is in work; the pod's terminationGracePeriodSeconds is longer."""
+
+
+class Failed(Exception):
+    """The operator cannot go on and has to be started again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What controllers are built from."""
+
+    settings: Settings
+    kube: Kube
+    queue: WorkQueue[Key]
+    applier: ChildApplier
+    statuses: StatusWriter
+    events: Recorder
+    telemetry: Telemetry
+    clock: SystemClock
+    random: Random
+
+
+@dataclass(frozen=True, slots=True)
+class Controllers:
+    """What the controllers bring: kinds to watch, who reconciles which kind of key, tasks that run while leading."""
+
+    sources: Sequence[Source]
+    reconcilers: Mapping[str, Reconcile]
+    tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+
+
+Build = Callable[[Tools], Controllers]
+
+
+@dataclass(slots=True)
+class Operator:
+    """One run of the operator; `build` makes the controllers from the tools."""
+
+    settings: Settings
+    build: Build
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    port: int = 0
+
+    async def run(self) -> None:
+        """Work until `stopping` is set or a signal asks for it; raises Failed, LoginFailed and OSError (the port)."""
+        configuration = await login(self.settings.kubeconfig)
+        telemetry = Telemetry()
+        agent = f"modelservice-operator/{__version__}"
+        async with (
+            Kube(configuration, user_agent=agent, meter=telemetry) as kube,
+            Kube(configuration, user_agent=f"{agent} lease") as lease_kube,  # never held up by other requests
+        ):
+            await self._serve(_Parts.make(self.settings, self.build, kube, lease_kube, telemetry))
+
+    async def _serve(self, parts: _Parts) -> None:
+        server = ProbeServer(
+            healthy=parts.watchdog.problems,
+            ready=lambda: self._not_ready(parts),
+            metrics=parts.tools.telemetry.render,
+        )
+        try:
+            self.port = await server.start(self.settings.http_host, self.settings.http_port)
+        except OSError as error:
+            where = f"{self.settings.http_host}:{self.settings.http_port}"
+            raise Failed(f"{where} cannot be listened on ({error.strerror}); set MODELSERVICE_HTTP_PORT.") from error
+        try:
+            await self._supervise(parts)
+        finally:
+            await server.stop()
+
+    async def _supervise(self, parts: _Parts) -> None:
+        """Run all tasks until one of them ends or a stop is asked for."""
+        self._catch_signals()
+        kopf_stop = asyncio.Event()
+        work = asyncio.create_task(self._lead(parts), name="work")
+        tasks = [
+            asyncio.create_task(self.stopping.wait(), name="stop"),
+            asyncio.create_task(parts.watchdog.run(), name="watchdog"),
+            asyncio.create_task(parts.tools.events.run(), name="events"),
+            asyncio.create_task(self._resync(parts), name="resync"),
+            work,
+        ]
+        # Kopf comes last: when it ends it cancels the tasks that were created after its start.
+        watches = asyncio.create_task(self._watch(parts, kopf_stop), name="watches")
+        try:
+            done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)
+            if self.stopping.is_set():
+                await self._finish(parts, work)
+        finally:
+            kopf_stop.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await asyncio.wait_for(watches, FINISH_SECONDS)
+        if not self.stopping.is_set():
+            _raise_first(done)
+            raise Failed(f"The operator's task {', '.join(task.get_name() for task in done)} ended by itself.")
+
+    def _catch_signals(self) -> None:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+
+    async def _resync(self, parts: _Parts) -> None:
+        await parts.resync.start()
+        await parts.resync.repeat(self.settings.resync_seconds)
+
+    async def _watch(self, parts: _Parts, stop: asyncio.Event) -> None:
+        """Run Kopf once everything is listed: it would never watch a kind whose CRD is not there at its start."""
+        await parts.resync.synced.wait()
+        before = asyncio.all_tasks()
+        configuration = parts.tools.kube.configuration
+        tasks = await kopf.spawn_tasks(
+            registry=watch.registry(parts.controllers.sources, lambda: connection(configuration)),
+            settings=watch.settings(parts.controllers.sources),
+            clusterwide=True,
+            stop_flag=stop,
+            ready_flag=self.started,
+        )
+        self._catch_signals()  # Kopf has taken them; our stop has an order
+        await kopf.run_tasks(tasks, ignored=before)
+
+    async def _lead(self, parts: _Parts) -> None:
+        """Wait for the caches and the lease, then work for as long as the lease is kept."""
+        await parts.resync.synced.wait()
+        await self.started.wait()
+        if not self.settings.leader_election:
+            await parts.work()
+            return
+        await parts.elector.acquire()
+        work = asyncio.create_task(parts.work(), name="workers")
+        keep = asyncio.create_task(parts.elector.keep(), name="lease")
+        try:
+            await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (work, keep):
+                task.cancel()
+            outcome = await asyncio.gather(work, keep, return_exceptions=True)
+        for result in outcome:
+            if isinstance(result, Exception):
+                raise result
+
+    async def _finish(self, parts: _Parts, work: asyncio.Task[None]) -> None:
+        """End in order: no new work, Events written, lease given back."""
+        log.info("Stopping: what is in work is finished first")
+        parts.tools.queue.close()
+        if parts.working.is_set():
+            await asyncio.wait({work}, timeout=FINISH_SECONDS)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(parts.tools.events.drain(), FINISH_SECONDS / 2)
+        await parts.elector.release()
+
+    def _not_ready(self, parts: _Parts) -> list[str]:
+        if self.stopping.is_set():
+            return ["The operator is stopping."]
+        missing = [source.kind for source in parts.controllers.sources if not source.cache.synced]
+        if missing:
+            return [f"Not listed yet: {', '.join(missing)}."]
+        return [] if self.started.is_set() else ["The watches have not started yet."]
+
+
+@dataclass(slots=True)
+class _Parts:
+    """All that one run is made of."""
+
+    tools: Tools
+    controllers: Controllers
+    resync: Resync
+    workers: Workers
+    elector: Elector
+    watchdog: Watchdog
+    working: asyncio.Event
+
+    @classmethod
+    def make(cls, settings: Settings, build: Build, kube: Kube, lease_kube: Kube, telemetry: Telemetry) -> _Parts:
+        scale, clock, random = settings.time_scale, SystemClock(), Random()  # noqa: S311 - jitter is no secret
+        queue: WorkQueue[Key] = WorkQueue(
+            backoff=Backoff(first=1.0 * scale, ceiling=300.0 * scale),
+            bucket=TokenBucket(rate=10 / scale, burst=100),
+            random=random,
+            meter=telemetry,
+        )
+        tools = Tools(
+            settings=settings,
+            kube=kube,
+            queue=queue,
+            applier=ChildApplier(kube, manager=CHILDREN, annotation=APPLIED_HASH, meter=telemetry),
+            statuses=StatusWriter(kube, manager=STATUSES, meter=telemetry),
+            events=Recorder(kube, clock=clock, component="modelservice", instance=settings.identity, meter=telemetry),
+            telemetry=telemetry,
+            clock=clock,
+            random=random,
+        )
+        controllers = build(tools)
+        resync = Resync(controllers.sources, kube, telemetry, random, chunk=watch.CHUNK, settle=5.0 * scale)
+        workers = Workers(queue, controllers.reconcilers, meter=telemetry, random=random, count=settings.workers)
+        elector = Elector(
+            lease_kube,
+            namespace=settings.namespace,
+            name=LEASE,
+            identity=settings.identity,
+            clock=clock,
+            times=LeaseTimes().scaled(scale),
+            random=random,
+            meter=telemetry,
+        )
+        working = asyncio.Event()
+        watchdog = Watchdog(
+            queue,
+            meter=telemetry,
+            missed=resync.missed,
+            sources=controllers.sources,
+            last_done=lambda: workers.last_done,
+            working=working.is_set,
+        )
+        return cls(tools, controllers, resync, workers, elector, watchdog, working)
+
+    async def work(self) -> None:
+        """Run the workers and the controllers' tasks until the queue is closed or one of them fails."""
+        self.working.set()
+        tasks = [asyncio.ensure_future(task()) for task in self.controllers.tasks]
+        workers = asyncio.create_task(self.workers.run(), name="workers")
+        try:
+            done, _ = await asyncio.wait({*tasks, workers}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.working.clear()
+            for task in (*tasks, workers):
+                task.cancel()
+            await asyncio.gather(*tasks, workers, return_exceptions=True)
+        _raise_first(done)
+
+
+def _raise_first(done: Iterable[asyncio.Task[Any]]) -> None:
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator with all its controllers."""
+    await Operator(settings, build).run()
