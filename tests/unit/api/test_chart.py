@@ -1,0 +1,240 @@
+"""The chart as Helm renders it: rights, pod security, values that exist, and nothing that touches a model pod."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from modelservice.settings import Settings
+
+REPO = Path(__file__).resolve().parents[3]
+HELM = REPO / "bin/helm"
+CHART = REPO / "charts/modelservice"
+KUBERNETES = "1.36.3"
+READ = {"get", "list", "watch"}
+Object = dict[str, Any]
+
+
+def helm(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([HELM, *argv], capture_output=True, text=True, timeout=15, check=False)
+
+
+def render(*values: str, name: str = "modelservice", api: bool = True) -> list[Object]:
+    sets = [word for value in values for word in ("--set", value)]
+    known = ["--api-versions", "modelservice.dev/v1alpha1/ModelRuntime"] if api else []
+    done = helm("template", name, str(CHART), "-n", "modelservice-system", "--kube-version", KUBERNETES, *known, *sets)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    return [item for item in objects if item["kind"] == kind]
+
+
+def one(objects: list[Object], kind: str, name: str | None = None) -> Object:
+    (found,) = [item for item in of_kind(objects, kind) if name in (None, item["metadata"]["name"])]
+    return found
+
+
+def rules(objects: list[Object]) -> list[tuple[str, Object]]:
+    roles = of_kind(objects, "ClusterRole") + of_kind(objects, "Role")
+    return [(role["metadata"]["name"], rule) for role in roles for rule in role["rules"]]
+
+
+def grants(role: Object) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for rule in role["rules"]:
+        for resource in rule["resources"]:
+            found.setdefault(resource, set()).update(rule["verbs"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def default() -> list[Object]:
+    return render()
+
+
+def test_the_chart_passes_the_strict_lint() -> None:
+    done = helm("lint", str(CHART), "--strict", "--kube-version", KUBERNETES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_role_has_a_wildcard(default: list[Object]) -> None:
+    for name, rule in rules(default):
+        assert "*" not in [*rule["verbs"], *rule["resources"], *rule["apiGroups"]], name
+        assert "nonResourceURLs" not in rule, name
+
+
+def test_no_role_reaches_secrets_or_other_peoples_rights(default: list[Object]) -> None:
+    reached = {resource.split("/")[0] for _, rule in rules(default) for resource in rule["resources"]}
+    verbs = {verb for _, rule in rules(default) for verb in rule["verbs"]}
+    assert reached.isdisjoint(
+        {"secrets", "serviceaccounts", "roles", "clusterroles", "rolebindings", "clusterrolebindings"}
+    )
+    assert verbs.isdisjoint({"escalate", "bind", "impersonate", "approve", "sign"})
+    assert not any(resource.startswith("pods/") for _, rule in rules(default) for resource in rule["resources"])
+
+
+def test_the_operator_reads_what_people_write_and_writes_only_its_status(default: list[Object]) -> None:
+    granted = grants(one(default, "ClusterRole", "modelservice-operator"))
+    for kind in ("modelservices", "budgetpolicies", "computepools", "modelruntimes"):
+        assert granted[kind] == READ
+    assert granted["modelservices/status"] == {"update"}
+    assert granted["nodes"] == READ
+    assert granted["pods"] == READ | {"patch", "delete"}
+
+
+def test_the_book_is_written_only_in_the_operators_namespace_and_never_deleted(default: list[Object]) -> None:
+    role = one(default, "Role", "modelservice-book")
+    assert role["metadata"]["namespace"] == "modelservice-system"
+    assert grants(role)["budgetledgers"] == READ | {"create", "update"}
+    writers = [
+        name for name, rule in rules(default) if "budgetledgers" in rule["resources"] and not set(rule["verbs"]) <= READ
+    ]
+    assert writers == ["modelservice-book"]
+
+
+def test_editors_write_services_and_only_admins_write_budgets(default: list[Object]) -> None:
+    view, edit, admin = (one(default, "ClusterRole", f"modelservice-{name}") for name in ("view", "edit", "admin"))
+    assert {verb for verbs in grants(view).values() for verb in verbs} == READ
+    assert set(grants(edit)) == {"modelservices"}
+    assert set(grants(admin)) == {"budgetpolicies"}
+    for role, name in ((view, "view"), (edit, "edit"), (admin, "admin")):
+        assert role["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{name}"] == "true"
+
+
+def test_without_aggregation_the_roles_of_people_stay_as_they_were() -> None:
+    assert [role["metadata"]["name"] for role in of_kind(render("rbac.aggregate=false"), "ClusterRole")] == [
+        "modelservice-operator"
+    ]
+
+
+def test_the_operators_pod_meets_the_restricted_level(default: list[Object]) -> None:
+    pod = one(default, "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"hostNetwork", "hostPID", "hostIPC", "volumes"}.isdisjoint(pod)
+    assert {probe for probe in container if probe.endswith("Probe")} == {
+        "startupProbe",
+        "livenessProbe",
+        "readinessProbe",
+    }
+
+
+def test_the_environment_is_what_the_settings_read() -> None:
+    objects = render("prometheus.url=http://p:9090", "budget.required=true", "logLevel=DEBUG", "logFormat=Text")
+    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
+    settings = Settings.from_environment(environment)
+    assert {f"MODELSERVICE_{name.upper()}" for name in settings.model_fields_set} == environment.keys()
+    assert (settings.prometheus_url, settings.budget_required) == ("http://p:9090", True)
+    assert (settings.log_level, settings.log_format) == ("DEBUG", "Text")
+    assert container["ports"][0]["containerPort"] == settings.http_port
+
+
+def test_the_images_follow_the_version_of_the_chart_until_a_tag_is_set(default: list[Object]) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    tagged = render("image.tag=next", "runtimes.image.tag=other")
+    for objects, operator, worker in ((default, version, version), (tagged, "next", "other")):
+        (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"modelservice-operator:{operator}"
+        images = {row["image"] for item in of_kind(objects, "ModelRuntime") for row in item["spec"]["accelerators"]}
+        assert images == {f"modelservice-worker:{worker}"}
+
+
+@pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1), (3, 1)])
+def test_a_disruption_budget_comes_with_the_second_replica(replicas: int, budgets: int) -> None:
+    objects = render(f"replicaCount={replicas}")
+    assert one(objects, "Deployment")["spec"]["replicas"] == replicas
+    assert len(of_kind(objects, "PodDisruptionBudget")) == budgets
+
+
+def test_an_upgrade_of_the_operator_changes_no_object_that_a_model_pod_is_made_of(default: list[Object]) -> None:
+    upgraded = render("image.tag=next", "prometheus.url=http://p:9090")
+    changed = [(old["kind"], new["kind"]) for old, new in zip(default, upgraded, strict=True) if old != new]
+    assert changed == [("Deployment", "Deployment")]
+
+
+def test_crds_are_installed_and_kept_unless_the_values_say_otherwise(default: list[Object]) -> None:
+    crds = of_kind(default, "CustomResourceDefinition")
+    assert len(crds) == len(list((REPO / "crds").iterdir()))
+    assert {crd["metadata"]["annotations"]["helm.sh/resource-policy"] for crd in crds} == {"keep"}
+    dropped = of_kind(render("crds.keep=false"), "CustomResourceDefinition")
+    assert dropped == [yaml.safe_load(path.read_text()) for path in sorted((REPO / "crds").iterdir())]
+    assert of_kind(render("crds.install=false"), "CustomResourceDefinition") == []
+
+
+def test_runtimes_are_a_hook_only_while_the_cluster_does_not_know_their_kind(default: list[Object]) -> None:
+    first = of_kind(render(api=False), "ModelRuntime")
+    assert [item["metadata"]["name"] for item in first] == ["modelservice-torch", "modelservice-torch-train"]
+    for item in first:
+        assert item["metadata"]["annotations"] == {
+            "helm.sh/hook": "post-install,post-upgrade",
+            "meta.helm.sh/release-name": "modelservice",
+            "meta.helm.sh/release-namespace": "modelservice-system",
+        }
+        assert item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "Helm"
+    assert all("annotations" not in item["metadata"] for item in of_kind(default, "ModelRuntime"))
+    assert of_kind(render("runtimes.install=false"), "ModelRuntime") == []
+
+
+def test_the_policies_trust_the_account_and_the_group_of_the_values() -> None:
+    objects = render("serviceAccount.create=false", "serviceAccount.name=robot", "breakGlass.group=sre:on-call")
+    for policy in of_kind(objects, "ValidatingAdmissionPolicy"):
+        text = json.dumps(policy)
+        assert "system:serviceaccount:modelservice-system:robot" in text
+        assert (
+            "''sre:on-call'' in request.userInfo.groups" in text or "'sre:on-call' in request.userInfo.groups" in text
+        )
+        assert policy["spec"]["failurePolicy"] == "Fail"
+    bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
+    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"], ["Deny"]]
+    assert of_kind(objects, "ServiceAccount") == []
+    subjects = [subject for kind in ("ClusterRoleBinding", "RoleBinding") for subject in one(objects, kind)["subjects"]]
+    assert {subject["name"] for subject in subjects} == {"robot"}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [("metrics.podMonitor.enabled=true", "PodMonitor"), ("networkPolicy.enabled=true", "NetworkPolicy")],
+)
+def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str, kind: str) -> None:
+    assert of_kind(default, kind) == []
+    chosen = one(render(value), kind)["spec"]
+    labels = one(default, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert labels in (chosen.get("selector", {}).get("matchLabels"), chosen.get("podSelector", {}).get("matchLabels"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "replicaCounts=2",
+        "replicaCount=0",
+        "image.tags=x",
+        "prometheus.url=prometheus:9090",
+        "logLevel=LOUD",
+        "breakGlass.group=system:masters",
+        "breakGlass.group=it's",
+        "budget.required=perhaps",
+    ],
+)
+def test_a_value_that_nothing_reads_or_that_makes_no_sense_is_refused(value: str) -> None:
+    done = helm("template", "x", str(CHART), "--kube-version", KUBERNETES, "--set", value)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
+
+
+def test_every_object_is_named_after_the_release() -> None:
+    for item in render(name="blue", api=True):
+        if item["kind"] not in {"CustomResourceDefinition", "ModelRuntime"}:
+            assert item["metadata"]["name"].startswith("blue-modelservice"), item["kind"]
+            assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "blue"
