@@ -146,7 +146,7 @@ def download(module: Path, programs: list[Program], progress: Progress) -> None:
 
     for program in programs:
         tags = ["-tags", program.tags] if program.tags else []
-        command: list[str | Path] = ["go", "list", "-deps", "-f", "{{.ImportPath}}", *tags, program.package]
+        command: list[str | Path] = ["go", "list", "-deps", "-f", "{{with .Error}}{{.}}{{end}}", *tags, program.package]
         run_logged(command, log=f"download-{program.name}", cwd=module, env=environment(), on_line=counted)
 
 
