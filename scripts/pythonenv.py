@@ -86,7 +86,16 @@ def install_packages(environment: Environment, progress: Progress) -> None:
 
 def install_project(environment: Environment) -> None:
     """Install the project itself, editable: its console scripts and its source roots."""
-    command: list[str | Path] = [environment.python, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-e", REPO]
+    command: list[str | Path] = [
+        environment.python,
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "-e",
+        REPO,
+    ]
     run_logged(command, log=f"pip-project{environment.name}", env=pip_environment())
     (environment.path / ".stamp-project").write_text(environment.project_stamp())
 

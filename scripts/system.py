@@ -46,16 +46,18 @@ def missing_packages() -> list[str]:
 
 def install_packages(packages: list[str]) -> None:
     """Install Debian packages as root or through sudo; raise StepFailed with the command to run by hand."""
+    names = " ".join(packages)
+    are, them = ("is", "it") if len(packages) == 1 else ("are", "them")
     by_hand = (
-        f"{' and '.join(packages)} missing: install with `sudo apt-get install {' '.join(packages)}`, then run again."
+        f"{', '.join(packages)} {are} missing: install {them} with `sudo apt-get install {names}`, then run again."
     )
     apt, sudo = shutil.which("apt-get"), shutil.which("sudo")
     if apt is None:
-        raise StepFailed(f"The packages {by_hand} (Debian's names; your distribution may call them otherwise)")
+        raise StepFailed(f"{by_hand} (These are Debian's names and command; other distributions have their own.)")
     prefix: list[str] = []
     if os.geteuid() != 0:
         if sudo is None or (not sys.stdin.isatty() and subprocess.run([sudo, "-n", "true"], check=False).returncode):
-            raise StepFailed(f"The packages {by_hand}")
+            raise StepFailed(by_hand)
         prefix = [sudo]
         if sys.stdin.isatty():
             subprocess.run([sudo, "-v"], check=True)
