@@ -79,6 +79,8 @@ class Placement:
         """Most that its pods can cost the policy within ``[start, end)``."""
         rate = self.terms.rates.get(policy, 0)
         last = min(end, self.end_max(time))
+        if not rate or last <= start:
+            return 0
         return sum(cost(rate, max(start, unit.start), last) for unit in self.units.values())
 
 
@@ -207,7 +209,7 @@ class Book:
         last = min(account.end, self.time if at is None else max(at, self.time))
         for placement in self.placements.values():
             rate = placement.terms.rates.get(account.policy)
-            if rate is None:
+            if rate is None or last <= account.start:
                 continue
             terms = placement.terms
             key = (terms.service, terms.role, terms.pool)

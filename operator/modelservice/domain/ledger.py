@@ -98,17 +98,27 @@ def prove(book: Book, uid: str, since: int, node: str) -> Book:
     return book.with_placement(replace(placement, units={**placement.units, uid: unit}))
 
 
-def end_seen(list_date: int, finished_at: int | None = None) -> int:
-    """End to pass to ``close``: ``finished_at`` is the kubelet's (it truncates), None for a pod that is proven gone.
+def end_seen(list_date: int, finished_at: int) -> int:
+    """End to pass to ``close`` for a pod with a terminal phase: its kubelet's time, which is truncated to seconds."""
+    return min(finished_at, list_date) + 1
 
-    Proof of absence is an own task: the pod is missing in a list made after the book's read, and its node is gone or
-    has renewed its Lease after the deletion.
+
+def end_gone(placement: Placement, list_date: int, *, fused: bool) -> int:
+    """End to pass to ``close`` for a pod that is proven gone.
+
+    Proof of absence is a task of the caller: the pod is missing in a list made after the book's read, and its node is
+    gone or has renewed its Lease since then (every node of the pool when the unit names none). ``fused`` says that
+    something else than the operator has deleted pods at the end of their hold all the time: they did not live longer
+    than they could.
     """
-    return min(list_date if finished_at is None else finished_at, list_date) + 1
+    end = list_date + 1
+    if fused and placement.hold_through is not None:
+        return min(end, placement.hold_through + placement.terms.billing.late + placement.terms.billing.stop)
+    return end
 
 
 def close(book: Book, uid: str, end: int) -> Book:
-    """Bill a pod that provably ended at ``end`` (see ``end_seen``) and drop its unit.
+    """Bill a pod that provably ended at ``end`` (see ``end_seen`` and ``end_gone``) and drop its unit.
 
     Billed are at least the minimum from its start, and the tail. What was posted beyond becomes an adjustment.
     """
