@@ -18,6 +18,7 @@ from modelservice.api.fields import (
     Shape,
     amount,
     keyed,
+    qualified_keys,
     rules,
 )
 from modelservice.api.meta import Conditions, ObjectMeta
@@ -134,7 +135,9 @@ class ComputePoolSpec(Shape):
     accelerator: Annotated[PoolAccelerator, Field(description="The accelerator of each node.")]
     node: Annotated[PoolNode, Field(description="What one node offers.")]
     node_selector: Annotated[
-        dict[Qualified, LabelValue], Field(min_length=1, max_length=8, description="Labels that tell its nodes apart.")
+        dict[Qualified, LabelValue],
+        Field(min_length=1, max_length=8, description="Labels that tell its nodes apart."),
+        qualified_keys("nodeSelector"),
     ]
     tolerations: Annotated[
         tuple[Toleration, ...], Field(max_length=8, description="Taints of its nodes that our pods tolerate."), ATOMIC

@@ -62,7 +62,7 @@ def object_schema(kind: Kind) -> dict[str, Any]:
         "maxLength": 64,
     }
     properties["kind"] = {"type": "string", "description": "The name of the kind.", "maxLength": 64}
-    properties["metadata"] = {"type": "object", "description": "The standard metadata of an object."}
+    properties["metadata"] = {"type": "object"}
     if kind.has_status:
         properties["status"] = without_defaults(properties["status"])
     else:

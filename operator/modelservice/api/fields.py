@@ -82,6 +82,14 @@ def claim_path(what: str) -> Kube:
     )
 
 
+def qualified_keys(what: str) -> Kube:
+    """The rule for a map whose keys are names of labels or resources, which a schema alone cannot bound."""
+    return rule(
+        f"self.all(key, key.size() <= 316 && key.matches('{QUALIFIED}'))",
+        f"Keys of {what} must be qualified names, for example memory or nvidia.com/gpu.",
+    )
+
+
 Label = Annotated[str, Field(min_length=1, max_length=63, pattern=LABEL)]
 Subdomain = Annotated[str, Field(min_length=1, max_length=253, pattern=SUBDOMAIN)]
 Qualified = Annotated[str, Field(min_length=1, max_length=316, pattern=QUALIFIED)]

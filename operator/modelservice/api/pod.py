@@ -16,6 +16,7 @@ from modelservice.api.fields import (
     Subdomain,
     Word,
     keyed,
+    qualified_keys,
     rule,
     rules,
 )
@@ -75,7 +76,7 @@ class EnvVar(Shape):
 
 Env = Annotated[tuple[EnvVar, ...], Field(max_length=64), keyed("name")]
 
-QuantityMap = Annotated[dict[Qualified, Quantity], Field(max_length=16)]
+QuantityMap = Annotated[dict[Qualified, Quantity], Field(max_length=16), qualified_keys("requests and limits")]
 
 
 class Resources(Shape):

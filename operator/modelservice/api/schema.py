@@ -98,7 +98,7 @@ def _merge(outer: Schema, inner: Schema) -> Schema:
 
 
 def _values(node: Schema, path: str) -> Schema:
-    """The schema of a map's values; the pattern of its keys is checked by the API server where the value is used."""
+    """The schema of a map's values; its keys can only be bounded by a CEL rule."""
     if patterns := node.get("patternProperties"):
         (values,) = patterns.values()
         return dict(values)
