@@ -1,5 +1,6 @@
 """What every layer of tests shares: markers and time limits by directory, and how many examples a property gets."""
 
+import asyncio
 import importlib.util
 import os
 from pathlib import Path
@@ -12,6 +13,9 @@ TIMEOUTS = {"unit": 20, "property": 300, "cluster": 120, "e2e": 300}  # seconds 
 
 # The workers' tests need PyTorch, which only .venv-workers has.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["unit/workers"]
+
+# Otherwise pytest-asyncio has Python 3.11 make an event loop that nobody closes, which is a warning and so an error.
+asyncio.set_event_loop(None)
 
 # `make test` tries the same examples every time; `make property N=...` tries N new ones.
 steady = settings(derandomize=True, deadline=None, database=None, print_blob=True)
