@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -19,7 +20,7 @@ from modelservice_workers.common.errors import ArtifactError, WorkerError
 from modelservice_workers.serving.app import build_app
 from modelservice_workers.serving.batcher import Batcher, BatchLimits
 from modelservice_workers.serving.metrics import ServerMetrics, UtilizationMeter
-from modelservice_workers.serving.model import load_model
+from modelservice_workers.serving.model import LoadedModel, load_model
 from modelservice_workers.serving.modelthread import ModelThread
 from modelservice_workers.serving.settings import ServeSettings
 from modelservice_workers.serving.state import Phase, ServedModel, ServerState
@@ -50,9 +51,13 @@ def open_socket(host: str, port: int) -> socket.socket:
 def serve(settings: ServeSettings) -> None:
     """Serve until SIGTERM or SIGINT, then drain; raises WorkerError when the model cannot be loaded."""
     listener = open_socket(settings.host, settings.port)
+
+    def load() -> LoadedModel:
+        return load_model(Path(settings.model_path), settings.threads, settings.max_batch_rows)
+
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_Lifecycle(settings, listener).run())
+        runner.run(Lifecycle(settings, listener, load).run())
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -65,7 +70,7 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 class _DrainingServer(uvicorn.Server):
     """Leaves the moment of its exit to the lifecycle, and the exit code at 0."""
 
-    def __init__(self, config: uvicorn.Config, lifecycle: _Lifecycle) -> None:
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
 
@@ -74,8 +79,12 @@ class _DrainingServer(uvicorn.Server):
         self._lifecycle.stop_soon(sig)
 
 
-class _Lifecycle:
-    def __init__(self, settings: ServeSettings, listener: socket.socket) -> None:
+class Lifecycle:
+    """One server from its first health check to its end."""
+
+    def __init__(self, settings: ServeSettings, listener: socket.socket, load: Callable[[], LoadedModel]) -> None:
+        """`load` is called once, in the model thread; it may raise ArtifactError."""
+        self._load_model = load
         self._settings = settings
         self._listener = listener
         self._state = ServerState(settings.model_name, settings.max_body_bytes, ServerMetrics(settings.model_name))
@@ -96,6 +105,7 @@ class _Lifecycle:
         self._load_error: ArtifactError | None = None
 
     async def run(self) -> None:
+        """Serve until `stop_soon` and the drain are over; raises ArtifactError when the model cannot be loaded."""
         self._loop = asyncio.get_running_loop()
         self._thread = ModelThread(self._loop)
         host, port = self._listener.getsockname()[:2]
@@ -123,9 +133,7 @@ class _Lifecycle:
         settings = self._settings
         started = time.monotonic()
         try:
-            model = await self._thread.run(
-                lambda: load_model(Path(settings.model_path), settings.threads, settings.max_batch_rows)
-            )
+            model = await self._thread.run(self._load_model)
         except ArtifactError as error:
             self._fail(error)
             return

@@ -1,0 +1,213 @@
+"""Greedy batching and the isolation of requests within a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import numpy as np
+import pytest
+from modelservice_workers.common.signature import Range, Signature, TensorSpec
+from modelservice_workers.serving.batcher import Batcher, BatchLimits, QueueFullError
+from modelservice_workers.serving.engine import Array
+from modelservice_workers.serving.execution import Failure, run_batch
+from modelservice_workers.serving.modelthread import ModelThread
+
+from tests.unit.workers.engines import DEADLINE_SECONDS, LogEngine, SumEngine
+
+LIMITS = BatchLimits(rows=8, queue_requests=4, queue_bytes=1024)
+
+
+def row(*values: float) -> list[Array]:
+    return [np.array(values, np.float32).reshape(-1, 1)]
+
+
+@pytest.fixture
+async def thread() -> AsyncIterator[ModelThread]:
+    thread = ModelThread(asyncio.get_running_loop())
+    yield thread
+    assert thread.stop(DEADLINE_SECONDS)
+
+
+class Rig:
+    """A batcher whose first batch holds the model thread until the gate opens."""
+
+    def __init__(self, thread: ModelThread, limits: BatchLimits = LIMITS) -> None:
+        self.engine = LogEngine()
+        self.batches: list[tuple[int, int]] = []
+        self.batcher = Batcher(
+            self.engine, thread, limits, lambda requests, rows: self.batches.append((requests, rows))
+        )
+
+    async def occupy(self) -> asyncio.Future[object]:
+        self.engine.gate.clear()
+        future = self.batcher.submit(row(1))
+        await asyncio.to_thread(self.engine.entered.wait, DEADLINE_SECONDS)
+        return future  # type: ignore[return-value] # only awaited
+
+
+async def test_a_lone_request_is_computed_at_once(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    outcome, timings = await rig.batcher.submit(row(1))
+    assert not isinstance(outcome, Failure)
+    assert outcome[0].tolist() == [[0]]
+    assert timings.queue_seconds >= 0
+    assert rig.batches == [(1, 1)]
+
+
+async def test_requests_of_one_turn_share_a_batch(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    answers = [rig.batcher.submit(row(value)) for value in (1, 2, 4)]
+    results = [(await answer)[0] for answer in answers]
+    assert rig.engine.calls == [3]
+    for result, value in zip(results, (1, 2, 4), strict=True):
+        assert not isinstance(result, Failure)
+        assert result[0].item() == pytest.approx(np.log(value))
+
+
+async def test_what_waits_while_the_model_runs_becomes_the_next_batch(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    later = [rig.batcher.submit(row(value)) for value in (1, 2, 3)]
+    assert (rig.batcher.running, rig.batcher.waiting) == (1, 3)
+    rig.engine.gate.set()
+    await asyncio.gather(first, *later)
+    assert rig.engine.calls == [1, 3]
+    assert (rig.batcher.running, rig.batcher.waiting) == (0, 0)
+
+
+async def test_a_batch_holds_no_more_rows_than_allowed_and_keeps_the_order(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    later = [rig.batcher.submit(row(*[1] * rows)) for rows in (5, 3, 1)]
+    rig.engine.gate.set()
+    await asyncio.gather(first, *later)
+    assert rig.engine.calls == [1, 8, 1]
+    assert rig.batches == [(1, 1), (2, 8), (1, 1)]
+
+
+async def test_a_request_larger_than_a_batch_is_computed_alone(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    later = [rig.batcher.submit(row(*[1] * rows)) for rows in (1, 20, 1)]
+    rig.engine.gate.set()
+    await asyncio.gather(first, *later)
+    assert rig.engine.calls == [1, 1, 20, 1]
+
+
+async def test_a_full_queue_refuses(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    waiting = [rig.batcher.submit(row(1)) for _ in range(4)]
+    with pytest.raises(QueueFullError):
+        rig.batcher.submit(row(1))
+    rig.engine.gate.set()
+    await asyncio.gather(first, *waiting)
+    await rig.batcher.submit(row(1))
+
+
+async def test_the_queue_is_bounded_in_bytes_too(thread: ModelThread) -> None:
+    rig = Rig(thread, BatchLimits(rows=1000, queue_requests=100, queue_bytes=400))
+    first = await rig.occupy()
+    waiting = [rig.batcher.submit(row(*[1] * 100))]
+    with pytest.raises(QueueFullError):
+        rig.batcher.submit(row(1))
+    rig.batcher.cancel(waiting[0])
+    again = rig.batcher.submit(row(*[1] * 100))
+    rig.engine.gate.set()
+    await asyncio.gather(first, again)
+
+
+async def test_a_cancelled_request_is_not_computed(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    gone, kept = rig.batcher.submit(row(1)), rig.batcher.submit(row(1))
+    rig.batcher.cancel(gone)
+    assert rig.batcher.waiting == 1
+    rig.engine.gate.set()
+    await asyncio.gather(first, kept)
+    assert gone.cancelled()
+    assert rig.engine.calls == [1, 1]
+
+
+async def test_a_request_cancelled_while_it_is_computed_harms_nobody(thread: ModelThread) -> None:
+    rig = Rig(thread)
+    first = await rig.occupy()
+    rig.batcher.cancel(first)  # type: ignore[arg-type] # the same future
+    kept = rig.batcher.submit(row(1))
+    rig.engine.gate.set()
+    await kept
+    assert rig.engine.calls == [1, 1]
+
+
+async def test_requests_of_a_model_with_fixed_rows_are_computed_one_by_one(thread: ModelThread) -> None:
+    engine = SumEngine()
+    batcher = Batcher(engine, thread, LIMITS, lambda _requests, _rows: None)
+    answers = [batcher.submit([np.full((2, n), n, np.int64)]) for n in (1, 2, 3)]
+    outcomes = [(await answer)[0] for answer in answers]
+    assert [outcome[0].item() for outcome in outcomes if not isinstance(outcome, Failure)] == [2, 8, 18]
+    assert engine.calls == 3
+
+
+class LengthEngine(LogEngine):
+    """Sums rows whose length may differ from request to request."""
+
+    signature = Signature(
+        (TensorSpec("x", "FP32", (Range("rows"), Range("length"))),), (TensorSpec("y", "FP32", (Range("rows"),)),)
+    )
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.calls.append(len(inputs[0]))
+        return [inputs[0].sum(axis=1)]
+
+
+async def test_only_requests_of_equal_inner_shapes_are_merged(thread: ModelThread) -> None:
+    engine = LengthEngine()
+    batcher = Batcher(engine, thread, LIMITS, lambda _requests, _rows: None)
+    answers = [batcher.submit([np.ones((1, length), np.float32)]) for length in (3, 3, 5, 3)]
+    outcomes = [(await answer)[0] for answer in answers]
+    assert [outcome[0].item() for outcome in outcomes if not isinstance(outcome, Failure)] == [3, 3, 5, 3]
+    assert engine.calls == [2, 1, 1]
+
+
+def test_rows_that_are_not_finite_fail_alone_and_name_the_output() -> None:
+    engine = LogEngine()
+    good, zero, negative = run_batch(engine, [row(1), row(0), row(-1)]).outcomes
+    assert engine.calls == [3]
+    assert isinstance(good, list)
+    assert good[0].tolist() == [[0]]
+    for bad in (zero, negative):
+        assert isinstance(bad, Failure)
+        assert bad.status == 422
+        assert "Output y is not finite" in bad.message
+
+
+def test_a_request_on_which_the_model_fails_does_not_spoil_its_neighbours() -> None:
+    engine = LogEngine()
+    first, bad, refused, last = run_batch(engine, [row(1), row(13), row(14), row(1, 1)]).outcomes
+    assert engine.calls == [5, 1, 1, 1, 2]
+    assert isinstance(first, list)
+    assert isinstance(last, list)
+    assert last[0].shape == (2, 1)
+    assert bad == Failure(500, "The model failed on this input: thirteen is not computed")
+    assert refused == Failure(400, "Fourteen is refused.")
+
+
+class ReducingEngine(LogEngine):
+    """Breaks its promise: gives one row whatever it takes."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.calls.append(len(inputs[0]))
+        return [inputs[0].sum(axis=0, keepdims=True)]
+
+
+def test_a_model_that_mixes_rows_gets_its_requests_one_by_one() -> None:
+    outcomes = run_batch(ReducingEngine(), [row(1), row(2)]).outcomes
+    assert [outcome[0].item() for outcome in outcomes if isinstance(outcome, list)] == [1, 2]
+
+
+async def test_errors_of_a_call_in_the_model_thread_reach_the_caller(thread: ModelThread) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await thread.run(lambda: 1 // 0)
+    assert await thread.run(lambda: 5) == 5
+    assert thread.busy_seconds > 0
