@@ -125,9 +125,9 @@ KINDS = (
         "Cluster",
         (
             Column("Role", ".spec.role"),
-            Column("Accelerators", ".spec.accelerators[*].type"),
+            Column("Launcher", ".spec.launcher"),
+            Column("Port", ".spec.port", "integer"),
             AGE,
-            Column("Images", ".spec.accelerators[*].image", priority=1),
         ),
     ),
     Kind(

@@ -63,7 +63,8 @@ def _convert(node: Schema, definitions: Mapping[str, Schema], path: str) -> Sche
     if default not in (None, [], {}):
         schema["default"] = default
     if schema["type"] == "integer":
-        schema["format"] = "int64" if node.get("maximum", INT32 + 1) > INT32 else "int32"
+        bounds = (abs(node.get("minimum", INT32 + 1)), abs(node.get("maximum", INT32 + 1)))
+        schema["format"] = "int64" if max(bounds) > INT32 else "int32"
     if "properties" in node:
         schema["properties"] = {
             name: _convert(child, definitions, f"{path}.{name}") for name, child in node["properties"].items()

@@ -69,6 +69,14 @@ def test_every_integer_has_a_range_and_a_format() -> None:
     )
 
 
+def test_every_range_fits_the_format_that_the_api_server_checks_it_by() -> None:
+    def bad(_: str, node: dict[str, Any]) -> bool:
+        bits = {"int32": 31, "int64": 63}.get(node.get("format", ""), 0)
+        return node["type"] == "integer" and not -(2**bits) <= node["minimum"] <= node["maximum"] < 2**bits
+
+    assert offenders(bad) == []
+
+
 def test_every_list_is_bounded_and_says_how_it_is_merged() -> None:
     def bad(_: str, node: dict[str, Any]) -> bool:
         return node["type"] == "array" and not {"maxItems", "x-kubernetes-list-type"} <= node.keys()
