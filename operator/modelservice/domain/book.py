@@ -20,10 +20,14 @@ from .prices import Billing
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One pod. Held from ``start``; posts nothing until it is proven, that is, seen bound to ``node``."""
+    """One pod. Held from ``start``; posts nothing until it is proven, that is, seen bound to ``node``.
+
+    ``latest`` is the latest time at which its billing can have begun, None when that is ``start``.
+    """
 
     start: int
     node: str | None = None
+    latest: int | None = None
 
     @property
     def proven(self) -> bool:

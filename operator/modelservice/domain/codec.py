@@ -10,7 +10,7 @@
      "placements": [{"name": "team/chat-1a2b3c4d", "service": "team/chat", "role": "Inference", "pool": "a100",
                      "currency": "USD", "rates": {"team/monthly": ..}, "holdThrough": ..,
                      "billing": {"stop": .., "tail": .., "minimum": .., "late": ..},
-                     "units": {"<pod UID>": "<start>" or "<start>@<node>"}}]}
+                     "units": {"<pod UID>": "<start>" or "<start>@<node>" or "<start>@<node>/<latest>"}}]}
 
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
 ``holdThrough`` are left out when unset. ``posted`` and ``held`` follow from the rest: they let anybody check
@@ -148,9 +148,11 @@ def _decode_placement(row: Json) -> Placement:
 
 
 def _encode_unit(unit: Unit) -> str:
-    return f"{unit.start}@{unit.node}" if unit.proven else str(unit.start)
+    text = f"{unit.start}@{unit.node}" if unit.proven else str(unit.start)
+    return text if unit.latest is None else f"{text}/{unit.latest}"
 
 
 def _decode_unit(text: str) -> Unit:
-    start, _, node = text.partition("@")
-    return Unit(int(start), node or None)
+    start, _, place = text.partition("@")
+    node, _, latest = place.partition("/")
+    return Unit(int(start), node or None, int(latest) if latest else None)

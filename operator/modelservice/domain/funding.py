@@ -18,11 +18,12 @@ MAX_UNITS = 5000
 
 
 def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
-    """Let the terms hold for the workload's pods from now on, draining ones included; needed before ``admit``.
+    """Let the terms hold for the workload's pods from now on; needed before ``admit``.
 
     Other terms than before cut each proven unit at money time: the part before is billed as it was agreed. For unproven
     units the dearer of both terms counts until they are proven. A hold that the new rates cannot pay is shortened, at
-    most to money time; a rise that remains is the truth and may leave accounts insolvent.
+    most to money time; a rise that remains is the truth and may leave accounts insolvent. Draining pods, whose end may
+    be in the past already, follow dearer terms only.
     """
     for policy in terms.rates:
         account = book.account_at(policy, book.time)
@@ -31,7 +32,9 @@ def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
     if workload not in book.placements:
         book = book.with_placement(Placement(workload, terms, book.time if terms.rates else None))
     for placement in list(book.records(workload)):
-        book = _change_terms(book, placement, terms)
+        old = placement.terms.rates
+        if not placement.draining or any(rate > old.get(policy, 0) for policy, rate in terms.rates.items()):
+            book = _change_terms(book, placement, terms)
     return book
 
 
@@ -50,7 +53,8 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
     for uid, unit in placement.units.items():
         if unit.proven:
             cut = bill(cut, old, unit, book.time)
-            units[uid] = Unit(max(book.time, unit.start), unit.node)
+            begun = unit.start if unit.latest is None else unit.latest
+            units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
     hold = None if not terms.rates else placement.hold_through if placement.hold_through is not None else book.time
     changed = replace(placement, terms=terms, hold_through=hold, units=units)
     if hold is None or hold <= book.time or not units:

@@ -7,7 +7,8 @@ A reconcile calls them in this order and writes the result with the resourceVers
 3. evidence of the LIST: ``prove`` for pods seen bound, ``close`` for proven ends, ``release`` for pods that the
    operator deleted before they were ever bound;
 4. ``seal`` accounts of ended periods; ``collect`` those whose page is already stored;
-5. ``funding.place`` for every workload (its terms as of now), ``funding.drain`` for pods that shall stop;
+5. ``funding.drain`` for pods that the LIST shows no more or being deleted (to renew them would pay for what is not
+   there), ``funding.place`` for every workload (its terms as of now), ``funding.drain`` for pods that shall stop;
 6. ``funding.renew`` every placement, then ``funding.admit`` new pods;
 7. when ``differs`` says so: encode and PUT, within ``WRITE_SECONDS`` of the GET (``may_write``);
 8. remove gates of the admitted pods for which ``funding.may_ungate`` holds.
@@ -86,16 +87,20 @@ def start_seen(list_date: int, billed_since: int) -> int:
     return min(billed_since, list_date)
 
 
-def prove(book: Book, uid: str, since: int, node: str) -> Book:
+def prove(book: Book, uid: str, since: int, node: str, latest: int | None = None) -> Book:
     """Record the evidence that a pod is bound to ``node`` and billed since ``since`` (see ``start_seen``).
 
+    When the start is not known exactly, ``since`` is no later and ``latest`` no earlier than it: for a pod billed from
+    its ungating they are the time of its admission and that of its binding, or of the list that shows it bound.
     The first evidence counts; a start before the admission counts from the admission.
     """
     placement = book.placement_of(uid)
     if placement is None or placement.units[uid].proven:
         return book
-    unit = Unit(max(placement.units[uid].start, since), node)
-    return book.with_placement(replace(placement, units={**placement.units, uid: unit}))
+    start = max(placement.units[uid].start, since)
+    if latest is not None and (latest <= start or not placement.terms.billing.minimum):
+        latest = None
+    return book.with_placement(replace(placement, units={**placement.units, uid: Unit(start, node, latest)}))
 
 
 def end_seen(list_date: int, finished_at: int) -> int:
@@ -120,13 +125,18 @@ def end_gone(placement: Placement, list_date: int, *, fused: bool) -> int:
 def close(book: Book, uid: str, end: int) -> Book:
     """Bill a pod that provably ended at ``end`` (see ``end_seen`` and ``end_gone``) and drop its unit.
 
-    Billed are at least the minimum from its start, and the tail. What was posted beyond becomes an adjustment.
+    Billed are at least the minimum from the latest time at which it can have begun, and the tail. What was posted
+    beyond becomes an adjustment.
     """
     placement = book.placement_of(uid)
     if placement is None:
         return book
     unit, billing = placement.units[uid], placement.terms.billing
-    until = max(end, unit.start + billing.minimum + 1) + billing.tail
+    begun = unit.start if unit.latest is None else unit.latest
+    if not unit.proven:
+        begun = end if placement.hold_through is None else min(end, placement.hold_through + billing.late)
+    least = begun + billing.minimum + 1 if billing.minimum else 0
+    until = max(end, least) + billing.tail
     return bill(book, placement.terms, unit, until).without_unit(uid)
 
 

@@ -1,0 +1,178 @@
+"""Seeded schedules: two operators and a fuse on one world, with pauses and crashes between any two steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from modelservice.domain.ledger import Policy
+from modelservice.domain.periods import Calendar, Period, Span
+from tests.property.actors import Faults, Fuse, Operator, Spec
+from tests.property.oracles import Oracle
+from tests.property.world import TENTHS, Quirks, Workload, World
+
+EPOCH = 1_790_000_000
+
+
+@dataclass(frozen=True)
+class Shifts(Period):
+    """Periods of a fixed length, so that a short schedule crosses many of them."""
+
+    seconds: int = 7200
+
+    def span_at(self, time: int) -> Span:
+        """The period that contains a time."""
+        start = time - time % self.seconds
+        return Span(start, start + self.seconds)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How rough a schedule is; seconds, and probabilities per step."""
+
+    length: int
+    tick: int
+    pause: float
+    longest_pause: int
+    crash: float
+    longest_outage: int
+    fuse: bool = True
+    lowered_limits: bool = True
+    prices: bool = True
+
+
+STRESS = Schedule(3 * 3600, 60, 0.03, 2400, 0.006, 2400)
+CONTENTION = Schedule(2400, 4, 0.3, 20, 0.002, 30)
+
+
+def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
+    """A world with one to three workloads that one or two policies pay for, each with its own periods."""
+    lengths = rng.choice([(5400, 10800), (7200, 7200), (3600 * 24, 5400)])
+    rates = [rng.choice([7, 999_983, 8_000_000, 98_320_000]) for _ in range(3)]
+    names = ("team/small", "team/large")
+    workloads = {}
+    for index in range(rng.randint(1, 3)):
+        name = f"team/w{index}"
+        workloads[name] = Workload(
+            name=name,
+            service=f"team/s{index // 2}",
+            policies=rng.choice([names, names, names[:1], names[1:]]),
+            billed_from=rng.choice(["Ungate", "Running"]),
+            stop=rng.choice([60, 300, 900]),
+            tail=rng.choice([0, 0, 37, 600]),
+            minimum=rng.choice([0, 60, 600]),
+            ceiling=rates[index],
+            true_rates=[(0, rates[index])],
+            demand=rng.randint(0, 8),
+        )
+    policies = []
+    for name, length in zip(names, lengths, strict=True):
+        payees = [w.ceiling for w in workloads.values() if name in w.policies] or [1_000_000]
+        limit = int(max(payees) * rng.choice([2, 6, 15, 60]) * rng.uniform(0.5, 1.5))
+        cap = rng.choice([None, int(max(payees) * rng.uniform(1, 9))])
+        policies.append(Policy(name, "USD", limit, Shifts(Calendar.DAY, "UTC", length), cap))
+    begin = (EPOCH + rng.randint(0, 86400)) * TENTHS
+    world = World(rng, begin, workloads, Quirks())
+    return world, Spec([(begin, tuple(policies))])
+
+
+class Run:
+    """One schedule of one seed."""
+
+    def __init__(self, seed: int, schedule: Schedule, faults: Faults = Faults()) -> None:
+        self.rng = Random(seed)
+        self.schedule = schedule
+        self.world, self.spec = build(self.rng, schedule)
+        self.oracle = Oracle(self.world)
+        self.operators = [
+            Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60), schedule.fuse) for _ in range(2)
+        ]
+        self.end = self.world.now + schedule.length * TENTHS
+
+    def play(self) -> Oracle:
+        """Run it through, then let everything stop, and check the totals."""
+        world, rng = self.world, self.rng
+        for operator in self.operators:
+            world.after(rng.uniform(0, self.schedule.tick), lambda o=operator: self._pass(o))
+        if self.schedule.fuse:
+            world.after(rng.uniform(0, 20), lambda: self._watch(Fuse(world)))
+        for _ in range(rng.randint(2, 10)):
+            world.at(rng.randint(world.now, self.end), self._change_demand)
+        for _ in range(rng.randint(0, 3)):
+            world.at(rng.randint(world.now, self.end), self._change_limit)
+        if self.schedule.prices and rng.random() < 0.5:
+            world.at(rng.randint(world.now, self.end), self._change_price)
+        while world.now < self.end:
+            world.run_until(min(self.end, world.now + 600 * TENTHS))
+            self.oracle.check_time()
+        self._settle()
+        return self.oracle
+
+    def _settle(self) -> None:
+        world = self.world
+        for workload in world.workloads.values():
+            workload.demand = 0
+        for _ in range(200):
+            world.run_until(world.now + 120 * TENTHS)
+            self.oracle.check_time()
+            if not self.oracle.book.units and not any(p.exists for p in world.pods.values()):
+                break
+        else:
+            raise AssertionError("the book does not empty when nothing is wanted")
+        self.oracle.check_totals(world.pages)
+
+    def _pass(self, operator: Operator) -> None:
+        self._step(operator, operator.reconcile())
+
+    def _step(self, operator: Operator, steps: Iterator[None]) -> None:
+        rng, schedule, world = self.rng, self.schedule, self.world
+        if rng.random() < schedule.crash and world.now < self.end:
+            operator.absent.clear()
+            outage = rng.uniform(1, 30) if rng.random() < 0.7 else rng.uniform(1, schedule.longest_outage)
+            world.after(outage, lambda: self._pass(operator))
+            return
+        try:
+            next(steps)
+        except StopIteration:
+            world.after(rng.uniform(0.5, 1.2) * schedule.tick, lambda: self._pass(operator))
+            return
+        delay = rng.uniform(0, 0.5)
+        if rng.random() < schedule.pause and world.now < self.end:
+            delay = rng.uniform(0, 28) if rng.random() < 0.5 else rng.uniform(0, schedule.longest_pause)
+        world.after(delay, lambda: self._step(operator, steps))
+
+    def _watch(self, fuse: Fuse) -> None:
+        self._burn(fuse, fuse.check())
+
+    def _burn(self, fuse: Fuse, steps: Iterator[None]) -> None:
+        try:
+            next(steps)
+        except StopIteration:
+            self.world.after(self.rng.uniform(15, 25), lambda: self._watch(fuse))
+            return
+        self.world.after(self.rng.uniform(0, 8), lambda: self._burn(fuse, steps))
+
+    def _change_demand(self) -> None:
+        workload = self.rng.choice(sorted(self.world.workloads.values(), key=lambda w: w.name))
+        workload.demand = self.rng.choice([0, 1, 3, 8, 12])
+
+    def _change_limit(self) -> None:
+        low = 0.5 if self.schedule.lowered_limits else 1.0
+        now, policies = self.world.now, list(self.spec.policies_at(self.world.now))
+        index = self.rng.randrange(len(policies))
+        policies[index] = replace(policies[index], limit=int(policies[index].limit * self.rng.uniform(low, 1.6)))
+        self.spec.policies.append((now, tuple(policies)))
+
+    def _change_price(self) -> None:
+        """A dearer price is announced before it holds, a cheaper one is not."""
+        workload = self.rng.choice(sorted(self.world.workloads.values(), key=lambda w: w.name))
+        factor = self.rng.uniform(0.5, 1.8)
+        workload.ceiling = max(1, int(workload.ceiling * factor))
+        since = self.world.now if factor < 1 else self.world.now + 9000 * TENTHS
+        workload.true_rates.append((since, workload.ceiling))
+
+
+def play(seed: int, schedule: Schedule, faults: Faults = Faults()) -> Oracle:
+    """Run one schedule; raises Violation."""
+    return Run(seed, schedule, faults).play()

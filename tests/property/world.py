@@ -1,0 +1,273 @@
+"""A small simulated cluster with its own truth about what every pod costs.
+
+The world's clock counts tenths of seconds; the API shows whole seconds, as the real one does. It knows nothing of the
+ledger: the book is a JSON value under optimistic concurrency. True costs are kept in micro-units x ``SCALE``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from random import Random
+from typing import Any
+
+TENTHS = 10
+SCALE = 3600 * TENTHS
+"""True cost of one tenth of a second at rate r is r / SCALE micro-units."""
+
+
+class Conflict(Exception):
+    """The resourceVersion of a write is not the stored one."""
+
+
+@dataclass
+class Workload:
+    """Pods of one kind: how their pool bills and stops them, who pays, and how many are wanted."""
+
+    name: str
+    service: str
+    policies: tuple[str, ...]
+    billed_from: str
+    stop: int
+    tail: int
+    minimum: int
+    ceiling: int
+    true_rates: list[tuple[int, int]]
+    demand: int = 0
+    boot: int = 300
+
+    def true_rate(self, now: int) -> int:
+        """Price in force at a time in tenths."""
+        return [rate for since, rate in self.true_rates if since <= now][-1]
+
+
+@dataclass
+class Pod:
+    """One pod; times in tenths, None until they happen."""
+
+    uid: str
+    workload: Workload
+    node: str
+    created: int
+    version: int = 1
+    gated: bool = True
+    ungated: int | None = None
+    bound: int | None = None
+    started: int | None = None
+    ended: int | None = None
+    deleting: int | None = None
+    exists: bool = True
+    forced: bool = False
+    stuck: bool = False
+
+    @property
+    def billed_since(self) -> int | None:
+        """Start of its true billing."""
+        if self.bound is None:
+            return None
+        return self.ungated if self.workload.billed_from == "Ungate" else self.started
+
+    def billed_until(self) -> int | None:
+        """End of its true billing, None while it lives."""
+        since = self.billed_since
+        if since is None or self.ended is None:
+            return None
+        return max(self.ended, since + self.workload.minimum * TENTHS) + self.workload.tail * TENTHS
+
+    def true_cost(self, start: int, end: int) -> int:
+        """Scaled cost within a range of tenths, up to its end when it has one."""
+        since, until = self.billed_since, self.billed_until()
+        if since is None:
+            return 0
+        start, end = max(start, since), end if until is None else min(end, until)
+        steps = self.workload.true_rates
+        total = 0
+        for (begin, rate), following in zip(steps, [s for s, _ in steps[1:]] + [end], strict=True):
+            total += rate * max(0, min(end, max(following, begin)) - max(start, begin))
+        return total
+
+
+@dataclass(frozen=True)
+class View:
+    """What a list shows of a pod; whole seconds."""
+
+    uid: str
+    workload: str
+    version: int
+    gated: bool
+    node: str | None
+    ungated: int | None
+    bound: int | None
+    started: int | None
+    finished: int | None
+    deleting: bool
+    created: int
+
+
+@dataclass
+class Quirks:
+    """Rates of what can go wrong, per pod."""
+
+    unschedulable: float = 0.05
+    self_ending: float = 0.25
+    forced: float = 0.3
+
+
+@dataclass
+class World:
+    """The API server, its nodes and the truth."""
+
+    rng: Random
+    now: int
+    workloads: dict[str, Workload]
+    quirks: Quirks = field(default_factory=Quirks)
+    on_store: list[Callable[[World], None]] = field(default_factory=list)
+    pods: dict[str, Pod] = field(default_factory=dict)
+    pages: dict[tuple[str, int], Any] = field(default_factory=dict)
+    stored: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
+    heartbeats: dict[str, int] = field(default_factory=dict)
+    ungated_log: list[tuple[int, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._uids = count()
+        for node in ("node-1", "node-2"):
+            self.heartbeats[node] = self.now
+            self._schedule_heartbeat(node)
+
+    def at(self, when: int, action: Callable[[], None]) -> None:
+        """Run an action at a time."""
+        heapq.heappush(self._events, (max(when, self.now), next(self._order), action))
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Run an action later."""
+        self.at(self.now + int(seconds * TENTHS), action)
+
+    def run_until(self, when: int) -> None:
+        """Let time pass."""
+        while self._events and self._events[0][0] <= when:
+            self.now, _, action = heapq.heappop(self._events)
+            action()
+        self.now = max(self.now, when)
+
+    @property
+    def date(self) -> int:
+        """The Date header."""
+        return self.now // TENTHS
+
+    # The API.
+
+    def get_book(self) -> tuple[dict[str, Any], int, int]:
+        """Value, resourceVersion, Date."""
+        return self.stored, self.version, self.date
+
+    def put_book(self, value: dict[str, Any], version: int) -> int:
+        """Store the book and return the Date."""
+        if version != self.version:
+            raise Conflict
+        self.stored = value
+        self.version += 1
+        for observe in self.on_store:
+            observe(self)
+        return self.date
+
+    def list_pods(self) -> tuple[dict[str, View], int]:
+        """All pods that exist, and the Date."""
+        views = {
+            pod.uid: View(
+                uid=pod.uid,
+                workload=pod.workload.name,
+                version=pod.version,
+                gated=pod.gated,
+                node=pod.node if pod.bound is not None else None,
+                ungated=_seconds(pod.ungated),
+                bound=_seconds(pod.bound),
+                started=_seconds(pod.started),
+                finished=_seconds(pod.ended),
+                deleting=pod.deleting is not None,
+                created=pod.created // TENTHS,
+            )
+            for pod in self.pods.values()
+            if pod.exists
+        }
+        return views, self.date
+
+    def create_pod(self, workload: str) -> str:
+        """A pod is born gated."""
+        uid = f"pod-{next(self._uids)}"
+        node = self.rng.choice(sorted(self.heartbeats))
+        self.pods[uid] = Pod(uid, self.workloads[workload], node, self.now)
+        return uid
+
+    def ungate(self, uid: str, version: int) -> bool:
+        """Remove the gate with the pod's resourceVersion."""
+        pod = self.pods[uid]
+        if not pod.exists or not pod.gated or pod.version != version or pod.deleting is not None:
+            return False
+        pod.gated, pod.ungated, pod.version = False, self.now, pod.version + 1
+        self.ungated_log.append((self.now, uid))
+        pod.stuck = self.rng.random() < self.quirks.unschedulable
+        if not pod.stuck:
+            self.after(self.rng.uniform(0.5, 90), lambda: self._bind(pod))
+        return True
+
+    def delete_pod(self, uid: str, version: int | None = None, *, force: bool = False) -> bool:
+        """Delete by uid, with a resourceVersion as a further precondition when given."""
+        pod = self.pods[uid]
+        if not pod.exists or (version is not None and version != pod.version):
+            return False
+        if pod.bound is None or pod.ended is not None:
+            pod.exists = False
+        elif force:
+            # The object goes at once; the process when its kubelet next looks.
+            pod.exists, pod.forced = False, True
+        elif pod.deleting is None:
+            pod.deleting, pod.version = self.now, pod.version + 1
+            stop = self.rng.uniform(0.1, 0.98) * pod.workload.stop if self.rng.random() < 0.5 else self.rng.uniform(0, 5)
+            self.after(stop, lambda: self._end(pod))
+        return True
+
+    # The kubelet.
+
+    def _schedule_heartbeat(self, node: str) -> None:
+        self.after(self.rng.uniform(5, 50), lambda: self._heartbeat(node))
+
+    def _heartbeat(self, node: str) -> None:
+        for pod in self.pods.values():
+            if pod.node == node and pod.forced and pod.ended is None:
+                self._end(pod)
+        self.heartbeats[node] = self.now
+        self._schedule_heartbeat(node)
+
+    def _bind(self, pod: Pod) -> None:
+        if not pod.exists:
+            return
+        pod.bound, pod.version = self.now, pod.version + 1
+        self.after(self.rng.uniform(0.2, 120), lambda: self._start(pod))
+
+    def _start(self, pod: Pod) -> None:
+        if pod.ended is not None or pod.forced or not pod.exists:
+            return
+        pod.started, pod.version = self.now, pod.version + 1
+        if self.rng.random() < self.quirks.self_ending:
+            self.after(self.rng.choice([1, 30, 600, 2400]) * self.rng.random(), lambda: self._end(pod))
+        if self.rng.random() < self.quirks.forced:
+            self.after(self.rng.uniform(1, 4000), lambda: self.delete_pod(pod.uid, force=True))
+
+    def _end(self, pod: Pod) -> None:
+        if pod.ended is not None:
+            return
+        pod.ended, pod.version = self.now, pod.version + 1
+        if pod.deleting is not None:
+            self.after(self.rng.uniform(0, 60), lambda: self._remove(pod))
+
+    def _remove(self, pod: Pod) -> None:
+        pod.exists = False
+
+
+def _seconds(tenths: int | None) -> int | None:
+    return None if tenths is None else tenths // TENTHS
