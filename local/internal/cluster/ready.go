@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,19 +22,26 @@ const pollInterval = 50 * time.Millisecond
 // Check reports whether something is ready. Its error says what is missing.
 type Check func(ctx context.Context) error
 
-// Await repeats a check until it succeeds. When the context ends first, it
-// returns what the check still missed.
+// ErrHopeless in a check's error says that waiting longer will not help.
+var ErrHopeless = errors.New("it will not come back by itself")
+
+// Await repeats a check until it succeeds or is hopeless. When the context ends
+// first, it returns what the check missed before.
 func Await(ctx context.Context, check Check) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
+	missing := ctx.Err()
 	for {
 		err := check(ctx)
-		if err == nil {
-			return nil
+		if err == nil || errors.Is(err, ErrHopeless) {
+			return err
+		}
+		if ctx.Err() == nil || missing == nil {
+			missing = err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return missing
 		case <-ticker.C:
 		}
 	}

@@ -62,6 +62,8 @@ func readSpec(dir layout.Dir, name string) spec.Node {
 	return entry
 }
 
+func programName(node string) string { return "node-" + node }
+
 // startNodes starts one process for each node. A node that dies stays dead, as
 // a machine would.
 func (p *plane) startNodes(ctx context.Context) error {
@@ -71,8 +73,8 @@ func (p *plane) startNodes(ctx context.Context) error {
 			return fmt.Errorf("node %s: %w", entry.Name, err)
 		}
 		p.supervisor.Keep(ctx, supervisor.Program{
-			Name: "node-" + entry.Name, Path: sandbox.Self, Args: []string{"node", "--options", file},
-			Log: p.boot.Dir.Log("node-" + entry.Name), OwnMounts: true,
+			Name: programName(entry.Name), Path: sandbox.Self, Args: []string{"node", "--options", file},
+			Log: p.boot.Dir.Log(programName(entry.Name)), OwnMounts: true,
 		})
 	}
 	return nil
@@ -134,10 +136,27 @@ func (p *plane) awaitNodes(ctx context.Context, since time.Time) error {
 	for _, entry := range p.boot.Nodes {
 		names = append(names, entry.Name)
 	}
-	step := fmt.Sprintf("%d nodes", len(names))
-	if err := p.await(ctx, step, "node-"+names[0], cluster.NodesReady(p.client, names, since)); err != nil {
+	ready := cluster.NodesReady(p.client, names, since)
+	check := func(ctx context.Context) error {
+		if err := p.nodesAlive(names); err != nil {
+			return err
+		}
+		return ready(ctx)
+	}
+	if err := p.await(ctx, fmt.Sprintf("%d nodes", len(names)), programName(names[0]), check); err != nil {
 		return err
 	}
 	p.keep(ctx, component.Proxy, component.ProxyArgs(p.boot.Dir, names[0]))
 	return p.await(ctx, "Services", component.Proxy, cluster.Serves("http://127.0.0.1:10256/healthz"))
+}
+
+// nodesAlive names the first node whose process has ended.
+func (p *plane) nodesAlive(names []string) error {
+	for _, name := range names {
+		if state, ok := p.supervisor.State(programName(name)); ok && state.Condition == supervisor.Stopped {
+			return fmt.Errorf("node %s ended with %s, %w: see %s",
+				name, state.LastExit, cluster.ErrHopeless, p.boot.Dir.Log(programName(name)))
+		}
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -176,10 +177,13 @@ func (p *plane) await(ctx context.Context, step, program string, check cluster.C
 	limited, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	if err := cluster.Await(limited, check); err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("the start was interrupted")
+		switch {
+		case ctx.Err() != nil:
+			return errors.New("the start was interrupted")
+		case errors.Is(err, cluster.ErrHopeless):
+			return err
 		}
-		return fmt.Errorf("%s is not ready after %s (%w): see %s", step, stepTimeout, err, p.boot.Dir.Log(program))
+		return fmt.Errorf("%s: not ready after %s: %w: see %s", step, stepTimeout, err, p.boot.Dir.Log(program))
 	}
 	p.report.step(step)
 	return nil

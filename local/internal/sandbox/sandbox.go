@@ -66,6 +66,9 @@ func Enter() error {
 	return nil
 }
 
+// wholeRange is the id range of a machine's first user namespace.
+const wholeRange = 1<<32 - 1
+
 // identityMaps keeps every user and group for root, and maps anybody else to
 // root of the namespace, since one id is all that the kernel grants them.
 func identityMaps() (uids, gids []syscall.SysProcIDMap, err error) {
@@ -94,6 +97,11 @@ func parseMap(text string) ([]syscall.SysProcIDMap, error) {
 		var inside, outside, count int
 		if _, err := fmt.Sscan(line, &inside, &outside, &count); err != nil {
 			return nil, fmt.Errorf("cannot read the id map line %q: %w", strings.TrimSpace(line), err)
+		}
+		if inside == 0 && count == wholeRange {
+			// Programs take a map of the whole range for the machine's first user
+			// namespace, and then fail at what only root of that one may do.
+			count--
 		}
 		ids = append(ids, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: count})
 	}

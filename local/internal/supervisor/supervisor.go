@@ -162,12 +162,27 @@ func (s *Supervisor) Stop(ctx context.Context, name string) error {
 	}
 }
 
+// State returns what is known of a program that was started.
+func (s *Supervisor) State(name string) (State, bool) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	at, found := s.find(name)
+	if !found {
+		return State{}, false
+	}
+	return s.states[at], true
+}
+
+func (s *Supervisor) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(s.states, name, func(known State, name string) int {
+		return strings.Compare(known.Name, name)
+	})
+}
+
 func (s *Supervisor) record(state State) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	at, found := slices.BinarySearchFunc(s.states, state.Name, func(known State, name string) int {
-		return strings.Compare(known.Name, name)
-	})
+	at, found := s.find(state.Name)
 	if found {
 		s.states[at] = state
 	} else {
