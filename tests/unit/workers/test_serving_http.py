@@ -26,6 +26,13 @@ def engine() -> LogEngine:
     return LogEngine()
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RunningServer]:
+    """A server for tests that leave nothing behind."""
+    with start_server(LogEngine()) as running:
+        yield running
+
+
 @pytest.fixture
 def server(engine: LogEngine) -> Iterator[RunningServer]:
     with start_server(engine) as running:
@@ -42,8 +49,8 @@ def strict(response: httpx.Response) -> Any:
     return json.loads(response.content, parse_constant=refuse_constant)
 
 
-def test_metadata_and_health_follow_the_protocol(server: RunningServer) -> None:
-    get = server.client.get
+def test_metadata_and_health_follow_the_protocol(shared: RunningServer) -> None:
+    get = shared.client.get
     assert get("/v2/health/live").json() == {"live": True}
     assert get("/v2/health/ready").json() == {"ready": True}
     assert get("/v2").json()["name"] == "modelservice"
@@ -62,8 +69,8 @@ def test_metadata_and_health_follow_the_protocol(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("route", ["/v2/models/m/infer", "/v2/models/m/versions/1/infer"])
-def test_an_inference_is_answered(server: RunningServer, route: str) -> None:
-    response = server.client.post(route, json=log_request(1, 1, id="abc", parameters={"a": 1}))
+def test_an_inference_is_answered(shared: RunningServer, route: str) -> None:
+    response = shared.client.post(route, json=log_request(1, 1, id="abc", parameters={"a": 1}))
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     assert strict(response) == {
@@ -91,21 +98,21 @@ def test_values_that_are_not_finite_fail_alone_and_every_body_is_json(server: Ru
 
 
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "1e400", "1e39"])
-def test_numbers_that_json_or_fp32_do_not_have_are_refused(server: RunningServer, token: str) -> None:
+def test_numbers_that_json_or_fp32_do_not_have_are_refused(shared: RunningServer, token: str) -> None:
     content = json.dumps(log_request(77)).replace("77", token).encode()
-    response = server.client.post(INFER, content=content)
+    response = shared.client.post(INFER, content=content)
     assert response.status_code == 400
     assert ("out of range" in strict(response)["error"]) == (token == "1e39")
 
 
-def test_a_failing_model_answers_500_with_one_line(server: RunningServer) -> None:
-    response = server.infer(13)
+def test_a_failing_model_answers_500_with_one_line(shared: RunningServer) -> None:
+    response = shared.infer(13)
     assert (response.status_code, strict(response)) == (
         500,
         {"error": "The model failed on this input: thirteen is not computed"},
     )
-    assert server.infer(14).status_code == 400
-    assert server.infer(1).status_code == 200
+    assert shared.infer(14).status_code == 400
+    assert shared.infer(1).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -122,8 +129,8 @@ def test_a_failing_model_answers_500_with_one_line(server: RunningServer) -> Non
         ("DELETE", "/metrics", 405),
     ],
 )
-def test_what_is_not_there_is_refused_in_json(server: RunningServer, method: str, path: str, status: int) -> None:
-    response = server.client.request(method, path)
+def test_what_is_not_there_is_refused_in_json(shared: RunningServer, method: str, path: str, status: int) -> None:
+    response = shared.client.request(method, path)
     assert response.status_code == status
     assert strict(response)["error"].endswith(".")
 
@@ -143,8 +150,8 @@ def test_a_body_beyond_the_limit_is_refused_by_its_header_and_while_it_is_read(s
 @pytest.mark.parametrize(
     ("headers", "status"), [({"Inference-Header-Content-Length": "10"}, 501), ({"Content-Encoding": "gzip"}, 415)]
 )
-def test_encodings_that_are_not_implemented_say_so(server: RunningServer, headers: dict[str, str], status: int) -> None:
-    response = server.client.post(INFER, json=log_request(1), headers=headers)
+def test_encodings_that_are_not_implemented_say_so(shared: RunningServer, headers: dict[str, str], status: int) -> None:
+    response = shared.client.post(INFER, json=log_request(1), headers=headers)
     assert response.status_code == status
     assert "not implemented" in strict(response)["error"]
 

@@ -66,8 +66,15 @@ def load_program(path: Path) -> Program:
         raise ArtifactError(
             f"{path} could not be loaded as a torch.export program by torch {torch.__version__}: {_first_line(error)}"
         ) from error
-    signature = _describe(exported, path)
-    return Program(exported, signature, _collect_state(exported, path), _examples(exported), _main_dtype(exported))
+    program = Program(
+        exported,
+        _describe(exported, path),
+        _collect_state(exported, path),
+        _examples(exported),
+        _main_dtype(exported),
+    )
+    _try_examples(program, path)
+    return program
 
 
 def _load_quietly(path: Path) -> ExportedProgram:
@@ -92,10 +99,7 @@ def _describe(exported: ExportedProgram, path: Path) -> Signature:
     signature = exported.graph_signature
     for spec in signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise ArtifactError(
-                f"{path} changes {spec.target or spec.arg.name} when it runs; "
-                "call eval() on the model before exporting."
-            )
+            raise _state_change_error(path, spec.target or spec.arg.name)
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
     inputs = [spec.arg for spec in signature.input_specs if spec.kind is InputKind.USER_INPUT]
     outputs = [spec.arg for spec in signature.output_specs]
@@ -110,6 +114,26 @@ def _describe(exported: ExportedProgram, path: Path) -> Signature:
             for name, arg in zip(output_names, outputs, strict=True)
         ),
     )
+
+
+def _state_change_error(path: Path, name: str) -> ArtifactError:
+    return ArtifactError(f"{path} changes {name} when it runs; call eval() on the model before exporting.")
+
+
+def _try_examples(program: Program, path: Path) -> None:
+    """Run the example inputs once; a program must not fail on them, nor change its state."""
+    if program.examples is None:
+        return
+    versions = [tensor._version for tensor in program.state]  # noqa: SLF001 - torch documents it, under this name
+    try:
+        with torch.inference_mode():
+            program.exported.graph_module(*program.state, *[example.clone() for example in program.examples])
+    except Exception as error:
+        raise ArtifactError(f"{path} fails on its own example inputs: {_first_line(error)}") from error
+    specs = [spec for spec in program.exported.graph_signature.input_specs if spec.kind is not InputKind.USER_INPUT]
+    for spec, tensor, version in zip(specs, program.state, versions, strict=True):
+        if tensor._version != version:  # noqa: SLF001
+            raise _state_change_error(path, spec.target or spec.arg.name)
 
 
 def _name_outputs(exported: ExportedProgram, count: int) -> list[str]:

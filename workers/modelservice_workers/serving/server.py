@@ -115,6 +115,7 @@ class Lifecycle:
             await self._server.serve(sockets=[self._listener])
         finally:
             life.cancel()
+            gc.unfreeze()
             stopped = self._thread.stop(_STOP_THREAD_SECONDS)
         if self._load_error is not None:
             raise self._load_error

@@ -58,11 +58,12 @@ class TorchEngine:
             tensors = [torch.from_numpy(array) for array in inputs]
             shapes = tuple([tensor.shape for tensor in tensors])
             if shapes not in self._known_shapes:
-                self._check_guards(tensors)
+                outputs = self._run_guarded(tensors)
                 if len(self._known_shapes) >= _REMEMBERED_SHAPES:
                     self._known_shapes.clear()
                 self._known_shapes.add(shapes)
-            outputs = self._graph(*self._state, *tensors)
+            else:
+                outputs = self._graph(*self._state, *tensors)
             return [_to_numpy(output) for output in outputs]
 
     def example(self, rows: int) -> list[Array]:
@@ -81,10 +82,10 @@ class TorchEngine:
             arrays.append(tensor.contiguous().numpy())
         return arrays
 
-    def _check_guards(self, tensors: Sequence[torch.Tensor]) -> None:
+    def _run_guarded(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         arguments, keywords = pytree.tree_unflatten(tensors, self._in_spec)
         try:
-            self._guarded(*arguments, **keywords)
+            return pytree.tree_leaves(self._guarded(*arguments, **keywords))
         except AssertionError as error:
             raise InputRefusedError(f"The model does not take inputs of this shape: {error}.") from error
 
