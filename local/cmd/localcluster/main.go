@@ -6,8 +6,12 @@ import (
 	"os"
 
 	"modelservice.dev/local/internal/cli"
+	"modelservice.dev/local/internal/cri"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == cri.ShimCommand {
+		cri.ShimMain()
+	}
 	os.Exit(cli.Main(os.Args[1:]))
 }
