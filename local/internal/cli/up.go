@@ -86,13 +86,13 @@ func readInputs(options upOptions) (plane.Boot, error) {
 }
 
 func makeDirectories(dir layout.Dir) error {
-	for _, path := range []string{dir.PKI(""), dir.Run(""), dir.NodeConfigs(), dir.Etcd()} {
-		if err := os.MkdirAll(path, 0o700); err != nil {
+	for _, path := range []string{dir.Logs(), dir.Nodes(), dir.Volumes()} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
 			return fmt.Errorf("cannot create the cluster's directory: %w", err)
 		}
 	}
-	for _, path := range []string{dir.Logs(), dir.Nodes(), dir.Volumes()} {
-		if err := os.MkdirAll(path, 0o755); err != nil {
+	for _, path := range []string{dir.PKI(""), dir.Run(""), dir.NodeConfigs(), dir.Etcd()} {
+		if err := os.MkdirAll(path, 0o700); err != nil {
 			return fmt.Errorf("cannot create the cluster's directory: %w", err)
 		}
 	}
