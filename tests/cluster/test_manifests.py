@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 import yaml
+from cluster import Cluster
 from modelservice.api.fields import API_VERSION
 from modelservice.api.kinds import KINDS
 from modelservice.api.modelservice import ModelService
@@ -43,8 +44,7 @@ def collection(kind: str, namespace: str = NAMESPACE) -> str:
 
 
 @pytest.fixture(scope="module")
-def api(cluster: Any) -> Iterator[Rest]:
-    cluster.kubectl("apply", "-f", str(REPO / "crds"))
+def api(cluster: Cluster) -> Iterator[Rest]:
     with connect(cluster.kubeconfig) as owner:
         rest = owner.person("operator", "system:masters", "modelservice:break-glass")
         for kind in KINDS:

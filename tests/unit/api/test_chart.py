@@ -92,6 +92,7 @@ def test_the_book_is_written_only_in_the_operators_namespace_and_never_deleted(d
     role = one(default, "Role", "modelservice-book")
     assert role["metadata"]["namespace"] == "modelservice-system"
     assert grants(role)["budgetledgers"] == READ | {"create", "update"}
+    assert one(default, "Role", "modelservice-heartbeats")["metadata"]["namespace"] == "kube-node-lease"
     writers = [
         name for name, rule in rules(default) if "budgetledgers" in rule["resources"] and not set(rule["verbs"]) <= READ
     ]
@@ -192,14 +193,17 @@ def test_the_policies_trust_the_account_and_the_group_of_the_values() -> None:
     for policy in of_kind(objects, "ValidatingAdmissionPolicy"):
         text = json.dumps(policy)
         assert "system:serviceaccount:modelservice-system:robot" in text
-        assert (
-            "''sre:on-call'' in request.userInfo.groups" in text or "'sre:on-call' in request.userInfo.groups" in text
-        )
+        assert "'sre:on-call' in request.userInfo.groups" in text
         assert policy["spec"]["failurePolicy"] == "Fail"
     bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
     assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"], ["Deny"]]
     assert of_kind(objects, "ServiceAccount") == []
-    subjects = [subject for kind in ("ClusterRoleBinding", "RoleBinding") for subject in one(objects, kind)["subjects"]]
+    subjects = [
+        subject
+        for kind in ("ClusterRoleBinding", "RoleBinding")
+        for item in of_kind(objects, kind)
+        for subject in item["subjects"]
+    ]
     assert {subject["name"] for subject in subjects} == {"robot"}
 
 

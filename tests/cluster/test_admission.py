@@ -1,0 +1,393 @@
+"""The gate, the labels and the book against people: what each may do on a cluster with the chart's rights and policies.
+
+The operator does not run here. Its ServiceAccount is impersonated, so that its rights are those of the chart.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import Cluster
+
+from tests.cluster.rest import JSON_PATCH, MERGE, STRATEGIC, Object, Reply, Rest, connect, until
+
+REPO = Path(__file__).resolve().parents[2]
+SYSTEM = "modelservice-system"
+KUBERNETES = ("--kube-version", "1.36.3")
+TEAM = "admission"
+OPERATOR = f"system:serviceaccount:{SYSTEM}:modelservice"
+PODS = f"/api/v1/namespaces/{TEAM}/pods"
+DEPLOYMENTS = f"/apis/apps/v1/namespaces/{TEAM}/deployments"
+LEDGERS = f"/apis/modelservice.dev/v1alpha1/namespaces/{SYSTEM}/budgetledgers"
+OWN_LEDGERS = f"/apis/modelservice.dev/v1alpha1/namespaces/{TEAM}/budgetledgers"
+GATE = "modelservice.dev/budget"
+NAME = "modelservice.dev/name"
+
+BORN = (
+    "A pod with a label modelservice.dev/* must be created with the scheduling gate modelservice.dev/budget: "
+    "money is held for it first. Run models through a ModelService, or leave the labels out."
+)
+KEPT = (
+    "Only the operator takes the scheduling gate modelservice.dev/budget away, once money is held for the pod. "
+    "`kubectl describe modelservice` says what it waits for."
+)
+LABELLED = "Only the operator adds, changes or removes labels modelservice.dev/* of a pod: they say who pays for it."
+SIZED = (
+    "A pod of a ModelService must not be resized in place: money was held for what it asks for now. "
+    "Change the resources in the ModelService instead."
+)
+BOOK = (
+    "Only the operator writes BudgetLedgers: they are the book of what was spent. "
+    "To change what may be spent, change the limit of a BudgetPolicy."
+)
+LEDGER: Object = {
+    "apiVersion": "modelservice.dev/v1alpha1",
+    "kind": "BudgetLedger",
+    "metadata": {"name": "open"},
+    "book": {"time": 0, "accounts": [], "placements": []},
+}
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+INSTALLED = {
+    "ServiceAccount",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "Role",
+    "RoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+
+
+def pod(name: str, *, gated: bool = True, labels: dict[str, str] | None = None) -> Object:
+    gates = {"schedulingGates": [{"name": GATE}]} if gated else {}
+    container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": "1"}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {NAME: "chat"} if labels is None else labels},
+        "spec": {"containers": [container], **gates},
+    }
+
+
+def workload(name: str, *, gated: bool, replicas: int = 1) -> Object:
+    template = pod("", gated=gated)
+    template["metadata"] = {"labels": {"app": name, NAME: "chat"}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {key: template[key] for key in ("metadata", "spec")},
+        },
+    }
+
+
+def refused(reply: Reply, sentence: str) -> None:
+    assert reply.code == 403, reply.body
+    assert sentence in reply.message
+
+
+@pytest.fixture(scope="module")
+def chart() -> list[Object]:
+    """Every object of the chart, as Helm renders it."""
+    done = subprocess.run(
+        [REPO / "bin/helm", "template", "modelservice", "charts/modelservice", "-n", SYSTEM, *KUBERNETES],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPO,
+        timeout=30,
+    )
+    return [item for item in yaml.safe_load_all(done.stdout) if item]
+
+
+@pytest.fixture(scope="module")
+def owner(cluster: Cluster, chart: list[Object]) -> Iterator[Rest]:
+    """The administrator, with the chart's rights and policies but no operator; they go with the module."""
+    documents = [item for item in chart if item["kind"] in INSTALLED]
+    assert {item["kind"] for item in documents} == INSTALLED
+    namespaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": RESTRICTED}},
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}},
+    ]
+    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": namespaces + documents})
+    with connect(cluster.kubeconfig) as rest:
+        cluster.kubectl("apply", "-f", "-", stdin=manifest)
+        try:
+            until("the policies to be enforced", lambda: all(enforced(rest)))
+            bind(rest, "eve", "edit")
+            bind(rest, "ada", "admin")
+            bind(rest, "vic", "view")
+            until("the aggregated rights", lambda: may(rest, "eve", "create", "modelservices"))
+            yield rest
+        finally:
+            cluster.kubectl("delete", "--wait=false", "-f", "-", stdin=manifest)
+            until("the policies to be gone", lambda: not any(enforced(rest)))
+
+
+def enforced(rest: Rest) -> tuple[bool, bool]:
+    """Whether the policies for pods and for ledgers refuse what they should."""
+    book = {**LEDGER, "metadata": {"name": "probe"}}
+    attempts = ((PODS, pod("probe", gated=False)), (LEDGERS, book))
+    replies = [
+        rest.post(f"{path}?dryRun=All".replace(TEAM, "default").replace(SYSTEM, "default"), body)
+        for path, body in attempts
+    ]
+    return replies[0].code == 403, replies[1].code == 403
+
+
+def bind(rest: Rest, user: str, role: str) -> None:
+    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
+    body = {"metadata": {"name": user}, "subjects": [subject], "roleRef": reference}
+    rest.post(f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TEAM}/rolebindings", body).ok()
+
+
+def may(rest: Rest, user: str, verb: str, resource: str, subresource: str = "") -> bool:
+    attributes = {
+        "namespace": TEAM,
+        "verb": verb,
+        "group": "modelservice.dev",
+        "resource": resource,
+        "subresource": subresource,
+    }
+    body = {"spec": {"resourceAttributes": attributes}}
+    asked = rest.person(user).post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).ok()
+    return bool(asked["status"]["allowed"])
+
+
+@pytest.fixture
+def eve(owner: Rest) -> Rest:
+    """A user with the role edit in the team's namespace."""
+    return owner.person("eve")
+
+
+@pytest.fixture
+def operator(owner: Rest) -> Rest:
+    return owner.person(
+        f"system:serviceaccount:{SYSTEM}:modelservice", "system:serviceaccounts", "system:authenticated"
+    )
+
+
+@pytest.fixture(autouse=True)
+def clean(owner: Rest) -> Iterator[None]:
+    yield
+    for path in (DEPLOYMENTS, PODS):
+        owner.delete(f"{path}?gracePeriodSeconds=0&propagationPolicy=Background").ok()
+    until("the namespace to be empty", lambda: not owner.get(PODS).ok()["items"])
+
+
+def test_an_editor_cannot_start_a_labelled_pod_without_the_gate(eve: Rest) -> None:
+    refused(eve.post(PODS, pod("chat", gated=False)), BORN)
+
+
+@pytest.mark.parametrize("label", ["modelservice.dev/role", "modelservice.dev/anything"])
+def test_any_label_of_ours_makes_the_gate_necessary(eve: Rest, label: str) -> None:
+    refused(eve.post(PODS, pod("chat", gated=False, labels={label: "x"})), BORN)
+
+
+def test_another_gate_does_not_count_as_ours(eve: Rest) -> None:
+    other = pod("chat")
+    other["spec"]["schedulingGates"] = [{"name": "example.com/other"}]
+    refused(eve.post(PODS, other), BORN)
+
+
+def test_a_pod_of_nobodys_model_is_none_of_our_business(eve: Rest) -> None:
+    eve.post(PODS, pod("plain", gated=False, labels={"app": "x"})).ok()
+    eve.patch(f"{PODS}/plain", {"metadata": {"labels": {"app": "y"}}}).ok()
+
+
+def test_an_editor_cannot_take_the_gate_away_by_any_kind_of_write(eve: Rest) -> None:
+    made = eve.post(PODS, pod("chat")).ok()
+    path = f"{PODS}/chat"
+    refused(eve.patch(path, [{"op": "remove", "path": "/spec/schedulingGates"}], JSON_PATCH), KEPT)
+    refused(eve.patch(path, [{"op": "remove", "path": "/spec/schedulingGates/0"}], JSON_PATCH), KEPT)
+    refused(eve.patch(path, {"spec": {"schedulingGates": None}}, MERGE), KEPT)
+    without = {"spec": {"schedulingGates": [{"$patch": "delete", "name": GATE}]}}
+    refused(eve.patch(path, without, STRATEGIC), KEPT)
+    made["spec"].pop("schedulingGates")
+    refused(eve.put(path, made), KEPT)
+    assert eve.get(path).ok()["spec"]["schedulingGates"] == [{"name": GATE}]
+
+
+def test_taking_gate_and_labels_away_at_once_is_refused_too(eve: Rest) -> None:
+    eve.post(PODS, pod("chat")).ok()
+    both = {"metadata": {"labels": {NAME: None}}, "spec": {"schedulingGates": None}}
+    refused(eve.patch(f"{PODS}/chat", both), KEPT)
+
+
+def test_an_editor_cannot_add_change_or_remove_our_labels(eve: Rest) -> None:
+    eve.post(PODS, pod("chat")).ok()
+    for value in ("other", None):
+        refused(eve.patch(f"{PODS}/chat", {"metadata": {"labels": {NAME: value}}}), LABELLED)
+    refused(eve.patch(f"{PODS}/chat", {"metadata": {"labels": {"modelservice.dev/pool": "cheap"}}}), LABELLED)
+    eve.post(PODS, pod("plain", gated=False, labels={})).ok()
+    refused(eve.patch(f"{PODS}/plain", {"metadata": {"labels": {NAME: "chat"}}}), LABELLED)
+
+
+def test_labels_and_annotations_that_are_not_ours_stay_free(eve: Rest) -> None:
+    eve.post(PODS, pod("chat")).ok()
+    changed = {"metadata": {"labels": {"team": "x"}, "annotations": {"note": "y"}}}
+    assert eve.patch(f"{PODS}/chat", changed).ok()["metadata"]["labels"] == {NAME: "chat", "team": "x"}
+    eve.delete(f"{PODS}/chat?gracePeriodSeconds=0").ok()
+
+
+def test_not_even_the_administrator_relabels_or_resizes_without_breaking_the_glass(owner: Rest) -> None:
+    owner.post(PODS, pod("chat")).ok()
+    relabel = {"metadata": {"labels": {NAME: "other"}}}
+    refused(owner.patch(f"{PODS}/chat", relabel), LABELLED)
+    refused(owner.patch(f"{PODS}/chat/status", relabel), LABELLED)
+    resize = {"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "8"}}}]}}
+    refused(owner.patch(f"{PODS}/chat/resize", resize, STRATEGIC), SIZED)
+
+
+def test_a_deployment_that_makes_ungated_pods_gets_none_and_is_told_why(eve: Rest) -> None:
+    eve.post(DEPLOYMENTS, workload("bare", gated=False)).ok()
+
+    def told() -> str:
+        conditions = eve.get(f"{DEPLOYMENTS}/bare").ok().get("status", {}).get("conditions", [])
+        return next((str(item["message"]) for item in conditions if item["type"] == "ReplicaFailure"), "")
+
+    assert BORN in until("the Deployment to say what failed", told)
+    assert eve.get(PODS).ok()["items"] == []
+
+
+def test_controllers_make_gated_pods_and_clean_them_up(eve: Rest) -> None:
+    eve.post(DEPLOYMENTS, workload("chat", gated=True, replicas=3)).ok()
+    until("three gated pods", lambda: len(eve.get(PODS).ok()["items"]) == 3)
+    eve.patch(f"{DEPLOYMENTS}/chat", {"spec": {"replicas": 1}}).ok()
+    until("one gated pod", lambda: len(eve.get(PODS).ok()["items"]) == 1)
+    eve.delete(f"{DEPLOYMENTS}/chat?propagationPolicy=Foreground").ok()
+    until("no pod", lambda: not eve.get(PODS).ok()["items"])
+
+
+def test_a_job_makes_gated_pods_and_its_finalizer_goes_with_it(eve: Rest) -> None:
+    jobs = f"/apis/batch/v1/namespaces/{TEAM}/jobs"
+    template = pod("")
+    template["metadata"] = {"labels": {NAME: "chat", "modelservice.dev/role": "Training"}}
+    template["spec"]["restartPolicy"] = "Never"
+    spec = {"backoffLimit": 0, "template": {key: template[key] for key in ("metadata", "spec")}}
+    eve.post(jobs, {"metadata": {"name": "train"}, "spec": spec}).ok()
+    until("the gated pod of the Job", lambda: len(eve.get(PODS).ok()["items"]) == 1)
+    eve.delete(f"{jobs}/train?propagationPolicy=Background").ok()
+    until("no pod", lambda: not eve.get(PODS).ok()["items"])
+
+
+def test_the_operator_lets_a_pod_start_with_the_rights_of_the_chart_and_the_kubelet_reports_on_it(
+    owner: Rest, operator: Rest, eve: Rest
+) -> None:
+    eve.post(PODS, pod("chat")).ok()
+    version = operator.get(f"{PODS}/chat").ok()["metadata"]["resourceVersion"]
+    ungate = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "remove", "path": "/spec/schedulingGates"},
+    ]
+    operator.patch(f"{PODS}/chat", ungate, JSON_PATCH).ok()
+    operator.patch(f"{PODS}/chat", {"metadata": {"labels": {"modelservice.dev/variant": "base"}}}).ok()
+    node = {"metadata": {"name": "admission-node"}}
+    owner.post("/api/v1/nodes", node).ok()
+    try:
+        target = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "chat"}}
+        scheduler = owner.person("system:kube-scheduler", "system:authenticated")
+        scheduler.post(f"{PODS}/chat/binding", {**target, "target": {"kind": "Node", "name": "admission-node"}}).ok()
+        kubelet = owner.person("system:node:admission-node", "system:nodes", "system:authenticated")
+        report = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+        until(
+            "the node authorizer to know the pod",
+            lambda: kubelet.patch(f"{PODS}/chat/status", report, STRATEGIC).code == 200,
+        )
+        assert eve.get(f"{PODS}/chat").ok()["status"]["phase"] == "Running"
+        refused(eve.patch(f"{PODS}/chat", {"metadata": {"labels": {NAME: None}}}), LABELLED)
+        operator.delete(f"{PODS}/chat?gracePeriodSeconds=0").ok()
+    finally:
+        owner.delete("/api/v1/nodes/admission-node").ok()
+
+
+def test_the_break_glass_group_may_start_a_pod_by_hand(owner: Rest) -> None:
+    hero = owner.person("hero", "system:masters", "modelservice:break-glass")
+    hero.post(PODS, pod("chat")).ok()
+    hero.patch(f"{PODS}/chat", {"spec": {"schedulingGates": None}}).ok()
+    hero.post(PODS, pod("now", gated=False)).ok()
+
+
+@pytest.mark.parametrize("user", ["vic", "eve", "ada"])
+def test_nobody_in_a_team_may_write_a_ledger(owner: Rest, user: str) -> None:
+    reply = owner.person(user).post(OWN_LEDGERS, LEDGER)
+    refused(reply, f'User "{user}" cannot create resource "budgetledgers" in API group "modelservice.dev"')
+
+
+def test_not_even_the_administrator_writes_changes_or_deletes_the_book(owner: Rest, operator: Rest) -> None:
+    refused(owner.post(LEDGERS, LEDGER), BOOK)
+    operator.post(LEDGERS, LEDGER).ok()
+    refused(owner.patch(f"{LEDGERS}/open", {"book": {"time": 1}}), BOOK)
+    refused(owner.put(f"{LEDGERS}/open", {**operator.get(f"{LEDGERS}/open").ok(), "book": {"time": 1}}), BOOK)
+    refused(owner.delete(f"{LEDGERS}/open"), BOOK)
+    refused(owner.delete(LEDGERS), BOOK)
+    book = operator.get(f"{LEDGERS}/open").ok()
+    operator.put(f"{LEDGERS}/open", {**book, "book": {"time": 2, "accounts": [], "placements": []}}).ok()
+    refused(operator.delete(f"{LEDGERS}/open"), "cannot delete resource")
+    owner.person("hero", "system:masters", "modelservice:break-glass").delete(f"{LEDGERS}/open").ok()
+
+
+def test_the_operator_writes_a_book_only_in_its_own_namespace(operator: Rest) -> None:
+    refused(operator.post(OWN_LEDGERS, LEDGER), "cannot create resource")
+
+
+def test_a_namespace_that_is_deleted_takes_its_ledgers_along(owner: Rest) -> None:
+    owner.post("/api/v1/namespaces", {"metadata": {"name": "short-lived"}}).ok()
+    hero = owner.person("hero", "system:masters", "modelservice:break-glass")
+    hero.post(LEDGERS.replace(SYSTEM, "short-lived"), LEDGER).ok()
+    owner.delete("/api/v1/namespaces/short-lived").ok()
+    until("the namespace to be gone", lambda: owner.get("/api/v1/namespaces/short-lived").code == 404)
+
+
+@pytest.mark.parametrize(
+    ("user", "verb", "resource", "answer"),
+    [
+        ("vic", "list", "modelservices", "yes"),
+        ("vic", "get", "budgetpolicies", "yes"),
+        ("vic", "create", "modelservices", "no"),
+        ("eve", "create", "modelservices", "yes"),
+        ("eve", "delete", "modelservices", "yes"),
+        ("eve", "update", "modelservices/status", "no"),
+        ("eve", "get", "budgetpolicies", "yes"),
+        ("eve", "update", "budgetpolicies", "no"),
+        ("ada", "create", "modelservices", "yes"),
+        ("ada", "update", "budgetpolicies", "yes"),
+        ("ada", "update", "budgetpolicies/status", "no"),
+        ("ada", "get", "budgetledgers", "yes"),
+        ("ada", "update", "budgetledgers", "no"),
+        ("ada", "create", "computepools", "no"),
+    ],
+)
+def test_who_may_do_what_with_our_kinds(owner: Rest, user: str, verb: str, resource: str, answer: str) -> None:
+    name, _, subresource = resource.partition("/")
+    assert may(owner, user, verb, name, subresource) is (answer == "yes")
+
+
+@pytest.mark.parametrize("secret", ["secrets", "configmaps", "serviceaccounts/token", "pods/exec"])
+@pytest.mark.parametrize("verb", ["get", "list", "create"])
+def test_the_operator_reaches_nothing_private(operator: Rest, secret: str, verb: str) -> None:
+    resource, _, subresource = secret.partition("/")
+    for namespace in (TEAM, SYSTEM):
+        attributes = {"namespace": namespace, "verb": verb, "resource": resource, "subresource": subresource}
+        body = {"spec": {"resourceAttributes": attributes}}
+        asked = operator.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).ok()
+        assert asked["status"]["allowed"] is False
+
+
+def test_the_operators_pod_is_admitted_where_the_restricted_level_is_enforced(owner: Rest, chart: list[Object]) -> None:
+    (deployment,) = [item for item in chart if item["kind"] == "Deployment"]
+    template = deployment["spec"]["template"]
+    pods = PODS.replace(TEAM, SYSTEM)
+    body = {"metadata": {**template["metadata"], "name": "operator"}, "spec": template["spec"]}
+    owner.post(f"{pods}?dryRun=All", body).ok()
+    root = {**template["spec"], "securityContext": {}}
+    refused(owner.post(f"{pods}?dryRun=All", {**body, "spec": root}), "violates PodSecurity")
