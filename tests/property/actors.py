@@ -1,19 +1,20 @@
 """Those who act on the simulated world: an operator that uses the ledger, and a fuse.
 
 An operator is a generator that yields between any two calls of the API, so that it can be delayed, interleaved with
-another one, or thrown away at each of these points. ``Faults`` switches single rules off to show that the oracles see it.
+another one, or thrown away at each of these points. ``Faults`` switches single rules off: the oracles must see it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from modelservice.domain import codec, funding, ledger
 from modelservice.domain.book import Book, Refusal, Terms
 from modelservice.domain.ledger import Policy
 from modelservice.domain.prices import Billing, BillingStart, billed_since
+
 from tests.property.world import TENTHS, Conflict, View, World
 
 
@@ -30,6 +31,9 @@ class Faults:
     absence_without_heartbeat: bool = False
     local_clock: int = 0
     cheap_rate_percent: int = 100
+
+
+NONE = Faults()
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Operator:
     world: World
     spec: Spec
     tick: int
-    faults: Faults = Faults()
+    faults: Faults = NONE
     lag: int = 0
     fused: bool = True
     absent: dict[str, int] = field(default_factory=dict)
@@ -64,58 +68,71 @@ class Operator:
         book = ledger.advance(before, date + self.faults.local_clock)
         pods, list_date = world.list_pods()
         heartbeats = dict(world.heartbeats)
-        past = world.now - self.lag * TENTHS
-        policies = self.spec.policies_at(max(past, self.spec.policies[0][0]))
+        past = max(world.now - self.lag * TENTHS, self.spec.policies[0][0])
+        book = ledger.set_policies(book, self.spec.policies_at(past))
         yield
-        book = ledger.set_policies(book, policies)
         book = self._evidence(book, pods, list_date, heartbeats)
-        stored = [account for account in before.accounts if account.sealed]
-        for account in stored:
-            world.pages.setdefault(account.key, codec.encode_page(before, account))
-            yield
-        book = ledger.collect(ledger.seal(book), {account.key for account in stored})
-        alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
-        for placement in list(book.placements.values()):
-            if not placement.draining:
-                book = funding.drain(book, placement.name, placement.units.keys() - alive)
-        doomed: list[str] = []
-        for name in sorted(world.workloads):
-            placed = funding.place(book, name, self._terms(name))
-            if isinstance(placed, Book):
-                book = placed
-        for uid in self._surplus(book, pods):
-            view = pods[uid]
-            if view.bound is None:
-                gone = world.delete_pod(uid, view.version)
-                if gone or self.faults.release_while_gated:
-                    book = ledger.release(book, uid)
-                    del pods[uid]
-                yield
-            else:
-                doomed.append(uid)
-        book = self._stop(book, pods, doomed)
-        if self.faults.ungate_before_write:
-            for uid in self._admitted(book, pods):
-                world.ungate(uid, pods[uid].version)
-                yield
+        stored = yield from self._store_pages(before)
+        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods)
+        book, doomed = yield from self._give_up(book, pods)
+        book = self._fund(self._shed(book, doomed), pods, doomed)
         admitted = self._admitted(book, pods)
+        if self.faults.ungate_before_write:
+            yield from self._ungate(book, pods, admitted, book.time)
         if ledger.differs(before, book) or admitted:
             yield
             if not self.faults.no_write_deadline and not ledger.may_write((world.now - began) / TENTHS):
                 return
             try:
-                answer = world.put_book(codec.encode(book), world.version if self.faults.no_compare_and_swap else version)
+                answer = world.put_book(
+                    codec.encode(book), world.version if self.faults.no_compare_and_swap else version
+                )
             except Conflict:
                 return
-            for uid in admitted:
-                yield
-                if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
-                    world.ungate(uid, pods[uid].version)
+            yield from self._ungate(book, pods, admitted, answer)
         yield
         for uid in self._to_delete(book, pods):
             world.delete_pod(uid)
             yield
-        self._refill(pods)
+        self._refill()
+
+    def _store_pages(self, before: Book) -> Generator[None, None, set[tuple[str, int]]]:
+        sealed = [account for account in before.accounts if account.sealed]
+        for account in sealed:
+            self.world.pages.setdefault(account.key, codec.encode_page(before, account))
+            yield
+        return {account.key for account in sealed}
+
+    def _change_terms(self, book: Book, pods: dict[str, View]) -> Book:
+        alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
+        for placement in list(book.placements.values()):
+            if not placement.draining:
+                book = funding.drain(book, placement.name, placement.units.keys() - alive)
+        for name in sorted(self.world.workloads):
+            placed = funding.place(book, name, self._terms(name))
+            assert isinstance(placed, Book)
+            book = placed
+        return book
+
+    def _give_up(self, book: Book, pods: dict[str, View]) -> Generator[None, None, tuple[Book, list[str]]]:
+        """Delete the surplus that is not bound; the bound rest is to be drained."""
+        doomed = []
+        for uid in self._surplus(book, pods):
+            view = pods[uid]
+            if view.bound is not None:
+                doomed.append(uid)
+                continue
+            if self.faults.release_while_gated or self.world.delete_pod(uid, view.version):
+                book = ledger.release(book, uid)
+                del pods[uid]
+            yield
+        return book, doomed
+
+    def _ungate(self, book: Book, pods: dict[str, View], uids: Sequence[str], answer: int) -> Iterator[None]:
+        for uid in uids:
+            yield
+            if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
+                self.world.ungate(uid, pods[uid].version)
 
     def _terms(self, name: str) -> Terms:
         workload = self.world.workloads[name]
@@ -140,9 +157,7 @@ class Operator:
         workload = self.world.workloads[view.workload]
         if view.node is not None:
             admitted_at = placement.units[uid].start
-            since = billed_since(
-                BillingStart(workload.billed_from), ungated_at=admitted_at, started_at=view.started
-            )
+            since = billed_since(BillingStart(workload.billed_from), ungated_at=admitted_at, started_at=view.started)
             if since is not None:
                 latest = list_date if workload.billed_from == "Ungate" else None
                 book = ledger.prove(book, uid, ledger.start_seen(list_date, since), view.node, latest)
@@ -173,7 +188,9 @@ class Operator:
             surplus += [v.uid for v in own[: max(0, len(own) - workload.demand)]]
             late = book.time - 2 * workload.boot
             surplus += [
-                v.uid for v in own if v.ungated is not None and v.bound is None and v.ungated < late and v.uid not in surplus
+                v.uid
+                for v in own
+                if v.ungated is not None and v.bound is None and v.ungated < late and v.uid not in surplus
             ]
         for placement in book.placements.values():
             hold = placement.hold_through
@@ -181,14 +198,18 @@ class Operator:
                 surplus += [u for u in placement.units if u in pods and pods[u].bound is None and u not in surplus]
         return surplus
 
-    def _stop(self, book: Book, pods: dict[str, View], doomed: Sequence[str]) -> Book:
+    def _shed(self, book: Book, doomed: Sequence[str]) -> Book:
+        """Drain what is to stop, and one pod of each account that is insolvent."""
         for name in sorted(self.world.workloads):
             book = funding.drain(book, name, doomed)
         for account in book.insolvent():
-            for placement in sorted(book.placements.values(), key=lambda p: p.name):
-                if account.policy in placement.terms.rates and placement.units and not placement.draining:
-                    book = funding.drain(book, placement.name, [min(placement.units)])
-                    break
+            paying = [p for p in book.placements.values() if account.policy in p.terms.rates]
+            active = sorted((p for p in paying if p.units and not p.draining), key=lambda p: p.name)
+            if active:
+                book = funding.drain(book, active[0].name, [min(active[0].units)])
+        return book
+
+    def _fund(self, book: Book, pods: dict[str, View], doomed: Sequence[str]) -> Book:
         for name in sorted(self.world.workloads):
             renewed = funding.renew(book, name)
             if isinstance(renewed, Book):
@@ -200,9 +221,7 @@ class Operator:
         for view in sorted(pods.values(), key=lambda v: (v.created, v.uid)):
             if view.gated and not view.deleting and book.placement_of(view.uid) is None and view.uid not in doomed:
                 admitted = funding.admit(book, view.workload, [view.uid])
-                if isinstance(admitted, Refusal):
-                    continue
-                book = admitted
+                book = book if isinstance(admitted, Refusal) else admitted
         return book
 
     def _admitted(self, book: Book, pods: dict[str, View]) -> list[str]:
@@ -217,16 +236,19 @@ class Operator:
         found = []
         for uid, view in pods.items():
             placement = book.placement_of(uid)
-            if view.finished is not None and placement is None:
-                found.append(uid)
-            elif not view.deleting and placement is not None and placement.draining and view.bound is not None:
+            if placement is None:
+                wanted = view.finished is None
+            else:
+                wanted = view.deleting or view.bound is None or not placement.draining
+            if not wanted:
                 found.append(uid)
         return found
 
-    def _refill(self, pods: dict[str, View]) -> None:
+    def _refill(self) -> None:
         for name, workload in self.world.workloads.items():
             own = [
-                p for p in self.world.pods.values()
+                p
+                for p in self.world.pods.values()
                 if p.workload.name == name and p.exists and p.deleting is None and p.ended is None
             ]
             for _ in range(workload.demand - len(own)):

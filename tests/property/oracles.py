@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -63,7 +64,8 @@ class Figures:
     def hold_end(self, record: Row) -> int:
         """Until when a record's pods are held."""
         billing = record["billing"]
-        return record["holdThrough"] + billing["late"] + max(billing["stop"], billing["minimum"]) + billing["tail"]
+        stopping = max(billing["stop"], billing["minimum"])
+        return int(record["holdThrough"] + billing["late"] + stopping + billing["tail"])
 
     def end_max(self, record: Row) -> int:
         """The same, seen from the book's time."""
@@ -204,7 +206,7 @@ class Oracle:
             if self.bounds.setdefault((policy, start), account["end"]) != account["end"]:
                 raise Violation(f"I7 periods: the end of {policy} from {start} moved")
         starts = sorted(self.bounds)
-        for (policy, start), (other, following) in zip(starts, starts[1:], strict=False):
+        for (policy, start), (other, following) in pairwise(starts):
             if policy == other and self.bounds[policy, start] > following:
                 raise Violation(f"I7 periods: accounts of {policy} overlap at {following}")
 
@@ -225,7 +227,11 @@ class Oracle:
             self.first_start.setdefault(uid, start)
             since = self.world.pods[uid].billed_since
             same = uid in before.units and before.units[uid]["rates"] == record["rates"]
-            if same and start > int(before.units[uid]["units"][uid].partition("@")[0]) and start * TENTHS > (since or 0):
+            if (
+                same
+                and start > int(before.units[uid]["units"][uid].partition("@")[0])
+                and start * TENTHS > (since or 0)
+            ):
                 raise Violation(f"I2 coverage: {uid} is billed since {since}, its unit starts at {start}")
             for rate in record["rates"].values():
                 self.top_rate[uid] = max(self.top_rate[uid], rate)

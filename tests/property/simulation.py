@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period, Span
-from tests.property.actors import Faults, Fuse, Operator, Spec
+
+from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
 from tests.property.oracles import Oracle
 from tests.property.world import TENTHS, Quirks, Workload, World
 
@@ -80,13 +82,14 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
 class Run:
     """One schedule of one seed."""
 
-    def __init__(self, seed: int, schedule: Schedule, faults: Faults = Faults()) -> None:
+    def __init__(self, seed: int, schedule: Schedule, faults: Faults = NONE) -> None:
         self.rng = Random(seed)
         self.schedule = schedule
         self.world, self.spec = build(self.rng, schedule)
         self.oracle = Oracle(self.world)
         self.operators = [
-            Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60), schedule.fuse) for _ in range(2)
+            Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60), schedule.fuse)
+            for _ in range(2)
         ]
         self.end = self.world.now + schedule.length * TENTHS
 
@@ -94,9 +97,9 @@ class Run:
         """Run it through, then let everything stop, and check the totals."""
         world, rng = self.world, self.rng
         for operator in self.operators:
-            world.after(rng.uniform(0, self.schedule.tick), lambda o=operator: self._pass(o))
+            world.after(rng.uniform(0, self.schedule.tick), partial(self.run_pass, operator))
         if self.schedule.fuse:
-            world.after(rng.uniform(0, 20), lambda: self._watch(Fuse(world)))
+            self.light_fuse()
         for _ in range(rng.randint(2, 10)):
             world.at(rng.randint(world.now, self.end), self._change_demand)
         for _ in range(rng.randint(0, 3)):
@@ -106,10 +109,15 @@ class Run:
         while world.now < self.end:
             world.run_until(min(self.end, world.now + 600 * TENTHS))
             self.oracle.check_time()
-        self._settle()
+        self.settle()
         return self.oracle
 
-    def _settle(self) -> None:
+    def light_fuse(self) -> None:
+        """Start the fuse."""
+        self.world.after(self.rng.uniform(0, 20), lambda: self._watch(Fuse(self.world)))
+
+    def settle(self) -> None:
+        """Let everything stop and check the totals."""
         world = self.world
         for workload in world.workloads.values():
             workload.demand = 0
@@ -122,7 +130,8 @@ class Run:
             raise AssertionError("the book does not empty when nothing is wanted")
         self.oracle.check_totals(world.pages)
 
-    def _pass(self, operator: Operator) -> None:
+    def run_pass(self, operator: Operator) -> None:
+        """Begin a pass of an operator; others follow for as long as the run lasts."""
         self._step(operator, operator.reconcile())
 
     def _step(self, operator: Operator, steps: Iterator[None]) -> None:
@@ -130,12 +139,12 @@ class Run:
         if rng.random() < schedule.crash and world.now < self.end:
             operator.absent.clear()
             outage = rng.uniform(1, 30) if rng.random() < 0.7 else rng.uniform(1, schedule.longest_outage)
-            world.after(outage, lambda: self._pass(operator))
+            world.after(outage, lambda: self.run_pass(operator))
             return
         try:
             next(steps)
         except StopIteration:
-            world.after(rng.uniform(0.5, 1.2) * schedule.tick, lambda: self._pass(operator))
+            world.after(rng.uniform(0.5, 1.2) * schedule.tick, lambda: self.run_pass(operator))
             return
         delay = rng.uniform(0, 0.5)
         if rng.random() < schedule.pause and world.now < self.end:
@@ -173,6 +182,6 @@ class Run:
         workload.true_rates.append((since, workload.ceiling))
 
 
-def play(seed: int, schedule: Schedule, faults: Faults = Faults()) -> Oracle:
+def play(seed: int, schedule: Schedule, faults: Faults = NONE) -> Oracle:
     """Run one schedule; raises Violation."""
     return Run(seed, schedule, faults).play()

@@ -132,18 +132,18 @@ class World:
     ungated_log: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._events: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
         self._uids = count()
         for node in ("node-1", "node-2"):
             self.heartbeats[node] = self.now
             self._schedule_heartbeat(node)
 
-    def at(self, when: int, action: Callable[[], None]) -> None:
+    def at(self, when: int, action: Callable[[], object]) -> None:
         """Run an action at a time."""
         heapq.heappush(self._events, (max(when, self.now), next(self._order), action))
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Run an action later."""
         self.at(self.now + int(seconds * TENTHS), action)
 
@@ -227,7 +227,9 @@ class World:
             pod.exists, pod.forced = False, True
         elif pod.deleting is None:
             pod.deleting, pod.version = self.now, pod.version + 1
-            stop = self.rng.uniform(0.1, 0.98) * pod.workload.stop if self.rng.random() < 0.5 else self.rng.uniform(0, 5)
+            stop = (
+                self.rng.uniform(0.1, 0.98) * pod.workload.stop if self.rng.random() < 0.5 else self.rng.uniform(0, 5)
+            )
             self.after(stop, lambda: self._end(pod))
         return True
 

@@ -1,0 +1,188 @@
+"""Schedules written by hand for what random ones rarely hit, each with the mutant it kills."""
+
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from modelservice.domain import ledger
+from modelservice.domain.book import Book
+from modelservice.domain.ledger import Policy
+from modelservice.domain.periods import Calendar, Period
+
+from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
+from tests.property.oracles import Oracle, Violation
+from tests.property.world import TENTHS, Quirks, Workload, World
+
+NAME = "team/chat-1"
+BEGIN = 1_790_001_000 * TENTHS
+OCTOBER = 1_790_812_800 * TENTHS
+
+
+class Stage:
+    """One workload and one policy; nothing happens by itself but binding, starting and the fuse."""
+
+    def __init__(
+        self,
+        *,
+        begin: int = BEGIN,
+        limit: int = 10**12,
+        minimum: int = 0,
+        billed_from: str = "Running",
+        faults: Faults = NONE,
+        demand: int = 1,
+    ) -> None:
+        workload = Workload(
+            NAME, "team/chat", ("team/all",), billed_from, 60, 0, minimum, 36_000_000, [(0, 36_000_000)], demand
+        )
+        quirks = Quirks(unschedulable=0, self_ending=0, forced=0)
+        self.world = World(Random(1), begin, {NAME: workload}, quirks)
+        self.oracle = Oracle(self.world)
+        policy = Policy("team/all", "USD", limit, Period(Calendar.MONTH, "UTC"))
+        self.spec = Spec([(begin, (policy,))])
+        self.faults = faults
+
+    @property
+    def workload(self) -> Workload:
+        return self.world.workloads[NAME]
+
+    def operator(self) -> Operator:
+        return Operator(self.world, self.spec, 60, self.faults)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with a fuse that looks every 20 s."""
+        end = self.world.now + int(seconds * TENTHS)
+        while self.world.now < end:
+            for _ in Fuse(self.world).check():
+                pass
+            self.world.run_until(min(end, self.world.now + 20 * TENTHS))
+        self.oracle.check_time()
+
+
+def finish(steps: Iterator[None]) -> None:
+    for _ in steps:
+        pass
+
+
+def until_stored(steps: Iterator[None], world: World) -> None:
+    """Step a pass until it has stored the book; the gates are still there."""
+    version = world.version
+    while world.version == version:
+        next(steps)
+
+
+def pass_two_hours_late(faults: Faults) -> Stage:
+    stage = Stage(billed_from="Ungate", faults=faults)
+    finish(stage.operator().reconcile())
+    steps = stage.operator().reconcile()
+    next(steps)
+    next(steps)
+    stage.wait(7200)
+    finish(steps)
+    stage.world.run_until(stage.world.now + 60 * TENTHS)
+    stage.oracle.check_time()
+    stage.wait(600)
+    return stage
+
+
+def test_a_write_that_comes_two_hours_after_its_read_is_given_up() -> None:
+    stage = pass_two_hours_late(Faults())
+    assert all(pod.gated for pod in stage.world.pods.values())
+    assert len(stage.world.pods) == 1
+
+
+def test_without_a_write_deadline_a_late_write_starts_a_pod_whose_hold_is_over() -> None:
+    with pytest.raises(Violation, match="I2"):
+        pass_two_hours_late(Faults(no_write_deadline=True))
+
+
+def give_up_a_pod_that_another_operator_is_about_to_ungate(faults: Faults) -> Stage:
+    stage = Stage(faults=faults)
+    finish(stage.operator().reconcile())
+    slow = stage.operator().reconcile()
+    until_stored(slow, stage.world)
+    stage.workload.demand = 0
+    finish(stage.operator().reconcile())
+    finish(slow)
+    stage.wait(600)
+    return stage
+
+
+def test_a_gated_pod_is_deleted_before_its_money_is_released() -> None:
+    stage = give_up_a_pod_that_another_operator_is_about_to_ungate(Faults())
+    (pod,) = stage.world.pods.values()
+    assert pod.gated
+    assert not pod.exists
+
+
+def test_to_release_a_gated_pod_that_exists_is_seen() -> None:
+    with pytest.raises(Violation, match="I4"):
+        give_up_a_pod_that_another_operator_is_about_to_ungate(Faults(release_while_gated=True))
+
+
+def run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month() -> None:
+    stage = Stage(begin=OCTOBER - 500 * TENTHS, minimum=600)
+    finish(stage.operator().reconcile())
+    finish(stage.operator().reconcile())
+    (pod,) = stage.world.pods.values()
+    while pod.started is None:
+        stage.world.run_until(stage.world.now + 1)
+    pod.started = pod.started // TENTHS * TENTHS + 9
+    stage.world.run_until(pod.started + 20)
+    assert stage.world.now < OCTOBER < pod.started + 600 * TENTHS
+    stage.workload.demand = 0
+    for _ in range(10):
+        finish(stage.operator().reconcile())
+        stage.wait(60)
+    stage.wait(900)
+    stage.oracle.check_totals(stage.world.pages)
+
+
+def test_the_minimum_counts_from_the_end_of_the_second_in_which_a_pod_started() -> None:
+    run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month()
+
+
+def test_a_minimum_added_to_a_floored_start_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def close_short(book: Book, uid: str, end: int) -> Book:
+        placement = book.placement_of(uid)
+        assert placement is not None
+        unit, billing = placement.units[uid], placement.terms.billing
+        until = max(end, unit.start + billing.minimum) + billing.tail
+        return ledger.bill(book, placement.terms, unit, until).without_unit(uid)
+
+    monkeypatch.setattr(ledger, "close", close_short)
+    with pytest.raises(Violation, match=r"I2|I6"):
+        run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month()
+
+
+def test_two_operators_cannot_spend_the_last_money_twice() -> None:
+    for_one = 36_000_000 * (3600 + 180) // 3600
+    stage = Stage(limit=for_one + for_one // 2, demand=2)
+    finish(stage.operator().reconcile())
+    first, second = stage.operator().reconcile(), stage.operator().reconcile()
+    for steps in (first, second, first, second):
+        next(steps)
+    finish(first)
+    finish(second)
+    stage.wait(300)
+    assert sorted(pod.gated for pod in stage.world.pods.values()) == [False, True]
+
+
+def test_an_operator_that_is_away_for_less_than_the_horizon_stops_nothing_that_is_paid() -> None:
+    stage = Stage()
+    finish(stage.operator().reconcile())
+    finish(stage.operator().reconcile())
+    stage.wait(3500)
+    (pod,) = stage.world.pods.values()
+    assert pod.deleting is None
+    finish(stage.operator().reconcile())
+    stage.wait(3500)
+    assert pod.ended is None
+
+
+def test_a_pod_whose_operator_stays_away_is_stopped_by_the_fuse_inside_its_hold() -> None:
+    stage = Stage()
+    finish(stage.operator().reconcile())
+    finish(stage.operator().reconcile())
+    stage.wait(4000)
+    (pod,) = stage.world.pods.values()
+    assert pod.ended is not None

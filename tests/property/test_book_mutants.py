@@ -1,0 +1,39 @@
+"""The oracles see it when a rule of the book is broken: each mutant is killed by some seed."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.property.actors import Faults
+from tests.property.oracles import Violation
+from tests.property.simulation import CONTENTION, STRESS, Schedule, play
+
+SEEDS = range(60)
+
+MUTANTS = {
+    "no compare-and-swap": (Faults(no_compare_and_swap=True), CONTENTION),
+    "ungate before the write": (Faults(ungate_before_write=True), CONTENTION),
+    "release at deletionTimestamp": (Faults(release_at_deletion=True), STRESS),
+    "hold expires while the pod lives": (Faults(hold_expires=True), STRESS),
+    "release while gated": (Faults(release_while_gated=True), CONTENTION),
+    "absence without a heartbeat": (Faults(absence_without_heartbeat=True), STRESS),
+    "local clock": (Faults(local_clock=600), STRESS),
+    "hold at the spot price": (Faults(cheap_rate_percent=70), STRESS),
+    "no fuse": (Faults(), replace(STRESS, fuse=False)),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_rule_is_seen(name: str) -> None:
+    faults, schedule = MUTANTS[name]
+    seed, violation = first_violation(faults, schedule)
+    print(f"{name}: killed by seed {seed}: {violation}")
+
+
+def first_violation(faults: Faults, schedule: Schedule) -> tuple[int, Violation]:
+    for seed in SEEDS:
+        try:
+            play(seed, schedule, faults)
+        except Violation as violation:
+            return seed, violation
+    pytest.fail(f"no seed of {SEEDS} kills it")
