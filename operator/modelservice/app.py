@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import kopf
-
 from modelservice import __version__, watch
 from modelservice.adapters.kube import Kube, connection, login
 from modelservice.adapters.probes import ProbeServer
-from modelservice.adapters.telemetry import Telemetry
+from modelservice.adapters.prometheus import Prometheus
+from modelservice.adapters.telemetry import Metric, Telemetry
+from modelservice.controllers.assembly import assemble
 from modelservice.kit.apply import ChildApplier
 from modelservice.kit.clock import SystemClock
 from modelservice.kit.controller import Reconcile, Workers
@@ -155,17 +155,14 @@ class Operator:
     async def _watch(self, parts: _Parts, stop: asyncio.Event) -> None:
         """Run Kopf once everything is listed: it would never watch a kind whose CRD is not there at its start."""
         await parts.resync.synced.wait()
-        before = asyncio.all_tasks()
         configuration = parts.tools.kube.configuration
-        tasks = await kopf.spawn_tasks(
-            registry=watch.registry(parts.controllers.sources, lambda: connection(configuration)),
-            settings=watch.settings(parts.controllers.sources),
-            clusterwide=True,
-            stop_flag=stop,
-            ready_flag=self.started,
+        await watch.run(
+            parts.controllers.sources,
+            lambda: connection(configuration),
+            stop=stop,
+            ready=self.started,
+            after_start=self._catch_signals,  # our stop has an order
         )
-        self._catch_signals()  # Kopf has taken them; our stop has an order
-        await kopf.run_tasks(tasks, ignored=before)
 
     async def _lead(self, parts: _Parts) -> None:
         """Wait for the caches and the lease, then work for as long as the lease is kept."""
@@ -283,6 +280,36 @@ def _raise_first(done: Iterable[asyncio.Task[Any]]) -> None:
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+METRICS = (
+    Metric("book_writes_total", "Writes of the book of budgets.", (), "counter"),
+    Metric("metrics_available", "1 while Prometheus answers, 0 while it does not."),
+)
+
+
+def build(tools: Tools) -> Controllers:
+    """All controllers of the operator."""
+    settings = tools.settings
+    for metric in METRICS:
+        tools.telemetry.declare(metric)
+    prometheus = Prometheus(settings.prometheus_url) if settings.prometheus_url else None
+    made = assemble(
+        kube=tools.kube,
+        applier=tools.applier,
+        statuses=tools.statuses,
+        events=tools.events,
+        clock=tools.clock,
+        meter=tools.telemetry,
+        queue=tools.queue,
+        metrics=prometheus,
+        namespace=settings.namespace,
+        tick=settings.tick_seconds,
+        time_scale=settings.time_scale,
+        budget_required=settings.budget_required,
+    )
+    tasks = (*made.tasks, prometheus.keep_open) if prometheus else made.tasks
+    return Controllers(made.sources, made.reconcilers, tasks)
 
 
 async def run(settings: Settings) -> None:

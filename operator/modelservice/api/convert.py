@@ -1,0 +1,196 @@
+"""From the kinds to the decisions' types. Raises ValueError with a sentence where an object cannot be honoured as it is."""
+
+from __future__ import annotations
+
+from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.computepool import ComputePool
+from modelservice.api.modelruntime import ModelRuntime
+from modelservice.api.modelservice import Inference as ApiInference
+from modelservice.api.modelservice import ModelService
+from modelservice.api.modelservice import Placement as ApiPlacement
+from modelservice.api.modelservice import Training as ApiTraining
+from modelservice.api.pod import Env, Volumes
+from modelservice.api.service_status import Artifact as ApiArtifact
+from modelservice.api.service_status import ModelServiceStatus
+from modelservice.domain.demand import Scaling
+from modelservice.domain.ledger import Policy
+from modelservice.domain.money import parse_amount, parse_price
+from modelservice.domain.periods import Calendar, Period, load_zone
+from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.quantities import whole
+from modelservice.domain.specs import (
+    ClaimPath,
+    Engine,
+    Inference,
+    Json,
+    Pool,
+    Role,
+    Runtime,
+    Service,
+    ServiceName,
+    Training,
+    Workload,
+)
+from modelservice.domain.times import parse_time
+from modelservice.domain.training import Outcome, Published, Record
+
+SCHEME = "pvc://"
+
+
+def service_of(obj: ModelService) -> Service:
+    """The service that a ModelService describes."""
+    meta, spec = obj.metadata, obj.spec
+    return Service(
+        name=ServiceName(meta.namespace, meta.name),
+        uid=meta.uid,
+        generation=meta.generation,
+        suspended=spec.suspend,
+        model=claim_path(spec.model.storage_uri) if spec.model else None,
+        inference=_inference(spec.inference) if spec.inference else None,
+        training=_training(spec.training) if spec.training else None,
+    )
+
+
+def claim_path(uri: str) -> ClaimPath:
+    """The claim and path of pvc://<claim>/<path>."""
+    claim, _, path = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not claim or not path or ".." in path.split("/"):
+        raise ValueError(f"{uri!r} is not a place on a claim: write pvc://<claim>/<path>.")
+    return ClaimPath(claim, path.strip("/"))
+
+
+def _inference(spec: ApiInference) -> Inference:
+    return Inference(
+        pod=Workload(
+            runtime=spec.runtime,
+            image=spec.image,
+            args=spec.args,
+            env=_env(spec.env),
+            volumes=_volumes(spec.volumes),
+            pools=_pools(spec.placement),
+            accelerators=_accelerators(spec.placement),
+            requests=dict(spec.resources.requests),
+            limits=dict(spec.resources.limits),
+        ),
+        minimum=spec.min_replicas,
+        maximum=spec.max_replicas if spec.max_replicas is not None else spec.min_replicas,
+        scaling=Scaling(spec.scaling.scale_metric, spec.scaling.scale_target, spec.scaling.scale_down_delay_seconds)
+        if spec.scaling
+        else None,
+    )
+
+
+def _training(spec: ApiTraining) -> Training:
+    return Training(
+        pod=Workload(
+            runtime=spec.runtime,
+            image=spec.image,
+            command=spec.command,
+            args=spec.args,
+            env=_env(spec.env),
+            pools=_pools(spec.placement),
+            accelerators=_accelerators(spec.placement),
+            requests=dict(spec.resources_per_node.requests),
+            limits=dict(spec.resources_per_node.limits),
+        ),
+        output=claim_path(spec.output.storage_uri),
+        files=spec.files.config_map_ref.name if spec.files else None,
+        backoff_limit=spec.backoff_limit,
+    )
+
+
+def _pools(placement: ApiPlacement | None) -> tuple[str, ...]:
+    return placement.pools if placement else ()
+
+
+def _accelerators(placement: ApiPlacement | None) -> tuple[str, ...]:
+    return placement.accelerators if placement else ()
+
+
+def _env(variables: Env) -> tuple[Json, ...]:
+    return tuple(variable.model_dump(by_alias=True, exclude_none=True) for variable in variables)
+
+
+def _volumes(volumes: Volumes) -> tuple[Json, ...]:
+    return tuple(volume.model_dump(by_alias=True, exclude_none=True) for volume in volumes)
+
+
+def runtime_of(obj: ModelRuntime) -> Runtime:
+    """The runtime that a ModelRuntime describes."""
+    spec = obj.spec
+    metrics = spec.metrics
+    names = (
+        {"running": metrics.requests_running, "waiting": metrics.requests_waiting, "requests": metrics.requests_total}
+        if metrics
+        else {}
+    )
+    return Runtime(
+        name=obj.metadata.name,
+        role=Role(spec.role),
+        port=spec.port,
+        metrics_path=spec.metrics_path,
+        series={key: name for key, name in names.items() if name is not None},
+        engines={one.type: Engine(one.image, one.args, _env(one.env)) for one in spec.accelerators},
+    )
+
+
+def pool_of(obj: ComputePool) -> Pool:
+    """The pool that a ComputePool describes."""
+    spec = obj.spec
+    allocatable = {"cpu": whole("cpu", spec.node.cpu), "memory": whole("memory", spec.node.memory)}
+    if spec.accelerator.resource_name is not None:
+        allocatable[spec.accelerator.resource_name] = spec.node.devices
+    return Pool(
+        name=obj.metadata.name,
+        currency=spec.currency,
+        accelerator=spec.accelerator.type,
+        resource=spec.accelerator.resource_name,
+        allocatable=allocatable,
+        selector=dict(spec.node_selector),
+        tolerations=tuple(one.model_dump(by_alias=True, exclude_none=True) for one in spec.tolerations),
+        prices={option.type: parse_price(option.per_node_hour) for option in spec.purchase_options},
+        margin_percent=spec.billing.margin_percent,
+        billed_from=BillingStart(spec.billing.from_),
+        billing=Billing(spec.billing.stop_seconds, spec.billing.tail_seconds, spec.billing.minimum_seconds),
+        start_seconds=spec.start_seconds,
+    )
+
+
+def policy_of(obj: BudgetPolicy) -> Policy:
+    """The budget that a BudgetPolicy asks for; ValueError for a time zone that is not known."""
+    spec = obj.spec
+    load_zone(spec.period.time_zone)
+    return Policy(
+        name=f"{obj.metadata.namespace}/{obj.metadata.name}",
+        currency=spec.currency,
+        limit=parse_amount(spec.limit),
+        period=Period(Calendar(spec.period.calendar), spec.period.time_zone),
+        max_rate=parse_amount(spec.max_rate_per_hour) if spec.max_rate_per_hour is not None else None,
+    )
+
+
+def record_of(whole_status: ModelServiceStatus) -> Record:
+    """What the status remembers of the latest training run."""
+    status = whole_status.training
+    if status is None:
+        return Record()
+    reasons = {condition.type: condition.reason for condition in whole_status.conditions}
+    return Record(
+        run=status.run,
+        attempt=status.attempt,
+        failures=status.failures,
+        interruptions=status.interruptions,
+        outcome=Outcome(status.outcome) if status.outcome else None,
+        message=status.message or "",
+        out_of_memory=reasons.get("TrainingSucceeded") == "OutOfMemory",
+        metrics=dict(status.metrics),
+        published=_published(status.artifact),
+        started_at=parse_time(status.start_time),
+        finished_at=parse_time(status.completion_time),
+    )
+
+
+def _published(artifact: ApiArtifact | None) -> Published | None:
+    if artifact is None:
+        return None
+    return Published(claim_path(artifact.path).path, artifact.digest, artifact.bytes)

@@ -1,0 +1,1 @@
+"""Controllers: gather from the caches, decide in the domain, apply and report."""

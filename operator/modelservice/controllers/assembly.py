@@ -1,0 +1,128 @@
+"""Puts the controllers together: which kinds are watched, what a change of each wakes, which tasks run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from modelservice.controllers.bookkeeper import Bookkeeper
+from modelservice.controllers.budget import BudgetPolicies
+from modelservice.controllers.computepool import ComputePools
+from modelservice.controllers.heartbeats import Absences
+from modelservice.controllers.modelservice import ModelServices
+from modelservice.controllers.planning import Planner
+from modelservice.controllers.world import SELECTOR, World, service_name
+from modelservice.domain.specs import ServiceName
+from modelservice.kit.apply import ChildApplier
+from modelservice.kit.controller import Reconcile
+from modelservice.kit.debounce import Debounce
+from modelservice.kit.meter import Meter
+from modelservice.kit.objects import Key, Object
+from modelservice.kit.resync import Source
+from modelservice.kit.status import StatusWriter
+from modelservice.kit.workqueue import LIVE, RELIST, WorkQueue
+from modelservice.ports import Clock, EventSink, KubeClient, MetricsSource
+
+Changed = Callable[[Object, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What runs: the watched kinds, who reconciles which kind of key, and the tasks of the leader."""
+
+    sources: Sequence[Source]
+    reconcilers: Mapping[str, Reconcile]
+    tasks: Sequence[Callable[[], Awaitable[None]]]
+
+
+@dataclass(slots=True)
+class PodSource(Source):
+    """The pods, whose last state is evidence for the book."""
+
+    ended: Callable[[Object], None] = lambda _: None
+
+    def observe(self, event: str | None, obj: Object) -> None:
+        """Take in one event of the watch."""
+        if event == "DELETED":
+            self.ended(obj)
+        Source.observe(self, event, obj)
+
+
+def assemble(
+    *,
+    kube: KubeClient,
+    applier: ChildApplier,
+    statuses: StatusWriter,
+    events: EventSink,
+    clock: Clock,
+    meter: Meter,
+    queue: WorkQueue[Key],
+    metrics: MetricsSource | None,
+    namespace: str,
+    tick: float,
+    time_scale: float,
+    budget_required: bool,
+) -> Assembly:
+    """Build all controllers over one world."""
+    world = World(clock)
+    debounce = Debounce(idle=1.0 * time_scale, longest=10.0 * time_scale)
+    world.replan = debounce.trigger
+    bookkeeper = Bookkeeper(world, kube, events, namespace, max(1, round(2 * tick)), Absences(world, kube))
+
+    def wake(name: ServiceName) -> None:
+        queue.add(Key("ModelService", name.namespace, name.name))
+
+    def wake_policies() -> None:
+        for ref in world.caches.policies.refs():
+            queue.add(Key("BudgetPolicy", *ref), priority=RELIST)
+
+    planner = Planner(
+        world, bookkeeper, metrics, meter, debounce, tick, wake, wake_policies, budget_required=budget_required
+    )
+    services = ModelServices(world, kube, applier, statuses, events)
+    return Assembly(
+        _sources(world, queue, bookkeeper),
+        {
+            "ModelService": services.reconcile,
+            "BudgetPolicy": BudgetPolicies(world, statuses, events).reconcile,
+            "ComputePool": ComputePools(world, statuses).reconcile,
+        },
+        (planner.run,),
+    )
+
+
+def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper) -> list[Source]:
+    """Every change has the plan made again; it also wakes the object whose status shows it."""
+    caches = world.caches
+
+    def own(kind: str) -> Changed:
+        def changed(obj: Object, priority: int) -> None:
+            meta = obj["metadata"]
+            queue.add(Key(kind, meta.get("namespace", ""), meta["name"]), priority=priority)
+            world.replan()
+
+        return changed
+
+    def child(obj: Object, priority: int) -> None:
+        queue.add(Key("ModelService", *service_name(obj)), priority=priority)
+        world.replan()
+
+    def elsewhere(_: Object, __: int) -> None:
+        world.replan()
+
+    def node(_: Object, priority: int) -> None:
+        for ref in caches.pools.refs():
+            queue.add(Key("ComputePool", *ref), priority=min(priority, LIVE))
+
+    return [
+        Source("ModelService", caches.services, own("ModelService")),
+        Source("BudgetPolicy", caches.policies, own("BudgetPolicy")),
+        Source("ComputePool", caches.pools, own("ComputePool")),
+        Source("ModelRuntime", caches.runtimes, elsewhere),
+        Source("PersistentVolumeClaim", caches.claims, elsewhere),
+        Source("Node", caches.nodes, node),
+        Source("Deployment", caches.deployments, child, label_selector=SELECTOR),
+        Source("Service", caches.addresses, child, label_selector=SELECTOR),
+        Source("Job", caches.jobs, child, label_selector=SELECTOR),
+        PodSource("Pod", caches.pods, child, label_selector=SELECTOR, ended=bookkeeper.ended),
+    ]

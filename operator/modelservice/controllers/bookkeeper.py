@@ -1,0 +1,212 @@
+"""The only writer of the book: one read, one computation, one write, and only then gates are removed and pods deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from modelservice.controllers.heartbeats import Absences
+from modelservice.controllers.observation import gate_index
+from modelservice.controllers.world import SELECTOR, World, pods_of
+from modelservice.domain.book import Book
+from modelservice.domain.codec import DamagedBookError, decode, encode, encode_page, page_name
+from modelservice.domain.funding import may_ungate
+from modelservice.domain.ledger import WRITE_SECONDS, Policy, may_write
+from modelservice.domain.planner import Plan
+from modelservice.domain.settlement import Deletion, End, Evidence, Settlement, settle
+from modelservice.domain.snapshot import Pod
+from modelservice.kit.errors import ApiError, Conflict, NotFound
+from modelservice.kit.objects import Object, Ref
+from modelservice.ports import EventSink, KubeClient
+from modelservice.render.labels import API_VERSION, GATE, MANAGER
+
+log = logging.getLogger(__name__)
+
+OPEN = "open"
+TRIES = 5
+AT_ONCE = 16
+LOOK_EVERY = 30.0
+"""Seconds after which the book is read although the caches show nothing to do."""
+
+
+@dataclass(slots=True)
+class Bookkeeper:
+    """Settles the book of one operator namespace; `margin` seconds before the end of a hold its pods are deleted."""
+
+    world: World
+    kube: KubeClient
+    events: EventSink
+    namespace: str
+    margin: int
+    absences: Absences
+    ends: dict[str, End] = field(default_factory=dict)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _looked_at: float | None = None
+    _pages: set[tuple[str, int]] = field(default_factory=set)
+
+    async def settle(self, plan: Plan, policies: tuple[Policy, ...], *, force: bool = False) -> bool:
+        """Bring the book, the gates and the pods to what the plan funds; True when the book was written."""
+        async with self._lock:
+            if not force and not self._due(plan, policies):
+                return False
+            for _ in range(TRIES):
+                try:
+                    return await self._pass(plan, policies)
+                except Conflict:
+                    log.info("The book was changed by somebody else meanwhile; it is read again")
+            return False
+
+    def ended(self, obj: Object) -> None:
+        """A watch showed the last state of a pod that is gone now."""
+        for pod in pods_of([obj]):
+            if pod.node is None:
+                self.ends[pod.uid] = End(never_bound=True)
+            elif pod.terminal:
+                self.ends[pod.uid] = End(
+                    finished_at=pod.finished_at if pod.finished_at is not None else self.world.now()
+                )
+            else:
+                self.absences.was_on(pod.uid, pod.node)
+
+    def _due(self, plan: Plan, policies: tuple[Policy, ...]) -> bool:
+        """Whether a pass over what the caches show would do anything, or the last look at the book is long ago."""
+        book, clock = self.world.book, self.world.clock
+        if book is None or self._looked_at is None or clock.monotonic() - self._looked_at > LOOK_EVERY:
+            return True
+        pods, now = self.world.pods(), self.world.now()
+        if any(uid not in pods for placement in book.placements.values() for uid in placement.units):
+            return True
+        expected = settle(book, now, Evidence(now, pods, self.ends), policies, plan.funding, self.margin)
+        return expected.changed or bool(expected.ungate or expected.delete)
+
+    async def _pass(self, plan: Plan, policies: tuple[Policy, ...]) -> bool:
+        began = self.world.clock.monotonic()
+        stored, book, date = await self._read()
+        listing = await self.kube.list("Pod", label_selector=SELECTOR)
+        self.world.saw_date(listing.date)
+        pods = {pod.uid: pod for pod in pods_of(listing.items)}
+        await self._keep_pages(book)
+        ends = {**self.ends, **await self._proven_gone(book, pods)}
+        evidence = Evidence(listing.date, pods, ends, frozenset(self._pages))
+        settled = settle(book, date, evidence, policies, plan.funding, self.margin)
+        self._looked_at = self.world.clock.monotonic()
+        written = settled.changed or bool(settled.ungate)
+        answered = date
+        if written:
+            answered = await self._write(stored, settled.book, began)
+        self._take_in(settled, pods)
+        gates = {obj["metadata"]["uid"]: gate_index(obj) for obj in listing.items}
+        await self._open_gates(settled, answered, gates)
+        await self._delete(settled.delete)
+        return written
+
+    async def _read(self) -> tuple[Object, Book, int]:
+        """The object, the book in it and the server's time; the object is made when there is none yet."""
+        try:
+            answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
+        except NotFound:
+            log.info("There is no book yet, an empty one is made")
+            answer = await self.kube.create(self._ledger(OPEN, book=encode(Book())), manager=MANAGER)
+        return answer.object, decode(answer.object.get("book") or {}), answer.date
+
+    def _ledger(self, name: str, **content: Mapping[str, object]) -> Object:
+        meta = {"namespace": self.namespace, "name": name}
+        return {"apiVersion": API_VERSION, "kind": "BudgetLedger", "metadata": meta, **content}
+
+    async def _write(self, stored: Object, book: Book, began: float) -> int:
+        """PUT the book with the version that was read, within the deadline; returns the server's time of the answer."""
+        spent = self.world.clock.monotonic() - began
+        if not may_write(spent):
+            raise Conflict(f"The write of the book was given up {spent:.0f} s after its read", reason="Late")
+        async with asyncio.timeout(WRITE_SECONDS - spent):
+            answer = await self.kube.replace({**stored, "book": encode(book)}, manager=MANAGER)
+        return answer.date
+
+    def _take_in(self, settled: Settlement, pods: Mapping[str, Pod]) -> None:
+        self.world.book, self.world.refusals = settled.book, settled.refusals
+        open_units = {uid for placement in settled.book.placements.values() for uid in placement.units}
+        self.ends = {uid: end for uid, end in self.ends.items() if uid in open_units or uid in pods}
+        self.absences.keep_only(open_units)
+        for pod in settled.adopted:
+            self.world.unheld[pod.uid] = pod
+        self.world.unheld = {uid: pod for uid, pod in self.world.unheld.items() if uid in pods and pods[uid].live}
+        for pod in settled.adopted:
+            self._tell(pod, "BudgetUnheld", f"Pod {pod.name} ran without money held for it; it is in the book now.")
+        for pod in settled.foreign:
+            text = f"Pod {pod.name} is not what ModelService made it: it asks for more, or for other nodes. It is not started."
+            self._tell(pod, "PodNotAdmitted", text)
+
+    async def _keep_pages(self, book: Book) -> None:
+        """Store a page for each sealed account before the book drops it."""
+        for account in book.accounts:
+            if account.sealed and account.key not in self._pages:
+                page = self._ledger(page_name(account), page=encode_page(book, account))
+                try:
+                    await self.kube.create(page, manager=MANAGER)
+                except Conflict as conflict:
+                    if not conflict.already_exists:
+                        raise
+                self._pages.add(account.key)
+
+    async def _proven_gone(self, book: Book, pods: Mapping[str, Pod]) -> dict[str, End]:
+        missing = {
+            uid: (unit.node, placement.terms.pool)
+            for placement in book.placements.values()
+            for uid, unit in placement.units.items()
+            if uid not in pods and uid not in self.ends
+        }
+        return {uid: End() for uid in await self.absences.proven(missing)}
+
+    async def _open_gates(self, settled: Settlement, answered: int, gates: Mapping[str, int | None]) -> None:
+        ready = [pod for pod in settled.ungate if may_ungate(settled.book, pod.uid, answered)]
+        await _together(self._open_gate(pod, gates[pod.uid]) for pod in ready)
+
+    async def _open_gate(self, pod: Pod, index: int | None) -> None:
+        where = f"/spec/schedulingGates/{index}"
+        operations = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": pod.version},
+            {"op": "test", "path": f"{where}/name", "value": GATE},
+            {"op": "remove", "path": where},
+        ]
+        try:
+            answer = await self.kube.patch_json("Pod", pod.namespace, pod.name, operations, manager=MANAGER)
+        except ApiError as error:
+            log.info("The gate of pod %s stays for now: %s", pod.name, error)
+            self.world.replan()
+        else:
+            self.world.caches.pods.observe(answer.object)
+
+    async def _delete(self, deletions: Iterable[Deletion]) -> None:
+        await _together(self._delete_one(deletion) for deletion in deletions)
+
+    async def _delete_one(self, deletion: Deletion) -> None:
+        pod = deletion.pod
+        version = pod.version if deletion.unbound else None
+        try:
+            await self.kube.delete("Pod", pod.namespace, pod.name, uid=pod.uid, resource_version=version)
+        except (Conflict, NotFound) as error:
+            log.info("Pod %s was not deleted, it has changed: %s", pod.name, error)
+            return
+        if deletion.unbound:
+            self.ends[pod.uid] = End(never_bound=True)
+        self._tell(pod, "PodStopped", deletion.why)
+
+    def _tell(self, pod: Pod, reason: str, message: str) -> None:
+        """An Event about the service of a pod, or a log line when the service is gone."""
+        service = self.world.caches.services.get(Ref(*pod.service))
+        if service is None:
+            log.warning("%s", message)
+        else:
+            self.events.emit(service, reason=reason, message=message, warning=True)
+
+
+async def _together(work: Iterable[object]) -> None:
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def one(job: object) -> None:
+        async with limit:
+            await job  # type: ignore[misc]
+
+    await asyncio.gather(*(one(job) for job in work))

@@ -1,0 +1,112 @@
+"""Reports on one BudgetPolicy: what is spent, held and left in its period, as the book says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.convert import policy_of
+from modelservice.controllers.report import REFRESH_SECONDS, moved
+from modelservice.controllers.world import World
+from modelservice.domain.book import Blocked
+from modelservice.domain.budgets import Figures, figures, judge_budget
+from modelservice.domain.ledger import Policy
+from modelservice.domain.money import format_amount
+from modelservice.domain.times import format_time
+from modelservice.kit.controller import Result
+from modelservice.kit.objects import Key, Object, Ref
+from modelservice.kit.status import StatusWriter
+from modelservice.ports import EventSink
+
+
+@dataclass(slots=True)
+class BudgetPolicies:
+    """Reconciles keys of kind BudgetPolicy."""
+
+    world: World
+    statuses: StatusWriter
+    events: EventSink
+
+    async def reconcile(self, key: Key) -> Result | None:
+        """Write the status of one policy when it says something new."""
+        obj = self.world.caches.policies.get(Ref(key.namespace, key.name))
+        if obj is None or "deletionTimestamp" in obj["metadata"]:
+            return None
+        policy, problem = _policy(obj)
+        now, book = self.world.now(), self.world.book
+        seen = figures(book, policy.name, now) if policy is not None and book is not None else None
+        problem = problem or self.world.book_problem
+        condition = judge_budget(policy, seen, refused=self._refuses(policy), problem=problem)
+        generation = obj["metadata"]["generation"]
+        made: dict[str, Any] = {
+            "observedGeneration": generation,
+            "conditions": [
+                {
+                    "type": condition.type,
+                    "status": condition.status,
+                    "reason": condition.reason,
+                    "message": condition.message,
+                    "observedGeneration": generation,
+                }
+            ],
+            **self._figures(obj, seen, now),
+        }
+        before = (obj.get("status") or {}).get("conditions") or ()
+        known = next((one["reason"] for one in before if one["type"] == condition.type), None)
+        stored = await self.statuses.write(obj, made, now=now)
+        self.world.caches.policies.observe(stored)
+        if condition.reason != known and condition.status == "False":
+            self.events.emit(obj, reason=f"Budget{condition.reason}", message=condition.message, warning=True)
+        return Result(REFRESH_SECONDS)
+
+    def _refuses(self, policy: Policy | None) -> bool:
+        """Whether the plan or the book lacks money of this policy for something."""
+        if policy is None:
+            return False
+        reasons = [plan.refused.why for plan in self.world.plan.services.values() if plan.refused is not None]
+        reasons += [plan.expiring for plan in self.world.plan.services.values() if plan.expiring is not None]
+        return any(why.policy == policy.name and why.blocked_by is Blocked.LIMIT for why in reasons)
+
+    def _figures(self, obj: Object, seen: Figures | None, now: int) -> dict[str, Any]:
+        """The figures; those of the last write while they have hardly moved."""
+        before = obj.get("status") or {}
+        if seen is None:
+            return {}
+        account = seen.account
+        fresh = {
+            "period": {
+                "name": f"{obj['metadata']['name']}.{account.start}",
+                "start": format_time(account.start),
+                "end": format_time(account.end),
+            },
+            "limit": format_amount(account.limit),
+            "spent": format_amount(seen.spent),
+            "held": format_amount(seen.held),
+            "available": format_amount(seen.available),
+            "ratePerHour": format_amount(seen.rate),
+            "asOf": format_time(now),
+        }
+        steady = ("period", "limit", "ratePerHour")
+        if all(before.get(name) == fresh[name] for name in steady) and not self._news(before, seen, now):
+            return {name: before[name] for name in fresh if name in before}
+        return fresh
+
+    @staticmethod
+    def _news(before: Object, seen: Figures, now: int) -> bool:
+        """Whether spent has moved enough to be written again, or money was set aside or freed otherwise."""
+        known = {name: before.get(name) for name in ("spent", "held", "available")}
+        if moved(known["spent"], seen.spent, before.get("asOf"), now):
+            return True
+        return known["available"] != format_amount(seen.available) and moved(
+            known["available"], seen.available, None, now
+        )
+
+
+def _policy(obj: Object) -> tuple[Policy | None, str]:
+    try:
+        return policy_of(BudgetPolicy.model_validate(obj)), ""
+    except (ValidationError, ValueError) as error:
+        return None, f"{error}."

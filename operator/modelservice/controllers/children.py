@@ -1,0 +1,90 @@
+"""The Deployments and the Service of a ModelService, brought to what the plan funds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelservice.controllers.gather import Draft
+from modelservice.controllers.world import World
+from modelservice.domain.planner import ServicePlan
+from modelservice.domain.specs import Role
+from modelservice.kit.apply import ChildApplier
+from modelservice.kit.errors import Conflict, Invalid, NotFound
+from modelservice.kit.objects import Object, Ref, label_of, uid_of
+from modelservice.ports import KubeClient
+from modelservice.render.deployment import deployment, deployment_name
+from modelservice.render.labels import MANAGER, ROLE
+from modelservice.render.service import service as address
+
+
+async def serve(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient, applier: ChildApplier) -> None:
+    """Apply the wanted placement, scale the others to what is funded, remove the empty ones.
+
+    Raises NameConflict and ApiError.
+    """
+    service = draft.service
+    children = {child["metadata"]["name"]: child for child in world.caches.deployments.by("owner", service.uid)}
+    if service.inference is not None:
+        current = world.caches.addresses.get(Ref(*service.name))
+        world.caches.addresses.observe(await applier.apply(address(service), current))
+    wanted = await _apply_wanted(draft, plan, world, applier, children)
+    for name, child in children.items():
+        if name == wanted or "deletionTimestamp" in child["metadata"]:
+            continue
+        count = plan.counts.get(name)
+        if (name in plan.leaving and not count and _empty(child, draft, world)) or service.inference is None:
+            await _remove(child, kube)
+        elif count is not None and child["spec"].get("replicas") != count:
+            await _scale(child, count, world, kube)
+
+
+async def _apply_wanted(
+    draft: Draft, plan: ServicePlan, world: World, applier: ChildApplier, children: dict[str, Object]
+) -> str | None:
+    """Apply the Deployment of the wanted placement; it is not made before the first replica of it is paid for."""
+    service, option = draft.service, plan.option
+    if service.inference is None or option is None or draft.runtime is None or draft.artifact is None:
+        return None
+    placement = draft.placements.get(option.pool.name)
+    if placement is None:
+        return None
+    name = deployment_name(service, placement)
+    count = plan.counts.get(name, 0)
+    current = children.get(name) or world.caches.deployments.get(Ref(service.name.namespace, name))
+    if current is None and count == 0:
+        return name
+    rendered = deployment(service, service.inference, draft.runtime, option.pool, draft.artifact, placement, count)
+    world.caches.deployments.observe(await applier.apply(rendered, current))
+    return name
+
+
+def _empty(child: Object, draft: Draft, world: World) -> bool:
+    """Whether no pod of the Deployment is left."""
+    selector = child["spec"]["selector"]["matchLabels"]
+    pods = world.pods_of_service(draft.service.name)
+    return not any(
+        label_of(pod, ROLE) == Role.INFERENCE and selector.items() <= (pod["metadata"].get("labels") or {}).items()
+        for pod in pods
+    )
+
+
+async def _scale(child: Object, count: int, world: World, kube: KubeClient) -> None:
+    """Change nothing but the replicas of a Deployment whose revision is not rendered any more."""
+    meta = child["metadata"]
+    operations: list[dict[str, Any]] = [
+        {"op": "test", "path": "/metadata/uid", "value": uid_of(child)},
+        {"op": "add", "path": "/spec/replicas", "value": count},
+    ]
+    try:
+        answer = await kube.patch_json("Deployment", meta["namespace"], meta["name"], operations, manager=MANAGER)
+    except (Invalid, NotFound):
+        return
+    world.caches.deployments.observe(answer.object)
+
+
+async def _remove(child: Object, kube: KubeClient) -> None:
+    meta = child["metadata"]
+    try:
+        await kube.delete("Deployment", meta["namespace"], meta["name"], uid=uid_of(child))
+    except (Conflict, NotFound):
+        return

@@ -1,0 +1,225 @@
+"""From the caches to what the planner decides on: one draft for each service, one snapshot for all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.computepool import ComputePool
+from modelservice.api.convert import claim_path, policy_of, pool_of, record_of, runtime_of, service_of
+from modelservice.api.modelruntime import ModelRuntime
+from modelservice.api.modelservice import ModelService
+from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
+from modelservice.controllers.world import World
+from modelservice.domain.conditions import Problem
+from modelservice.domain.demand import SERIES, Metric
+from modelservice.domain.ledger import Policy
+from modelservice.domain.placement import select
+from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
+from modelservice.domain.specs import Artifact, ClaimPath, Pool, Role, Runtime, Service, ServiceName, Workload
+from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt
+from modelservice.kit.objects import Object, Ref
+from modelservice.render.deployment import deployment_name
+from modelservice.render.hashing import placement_id, run_id
+from modelservice.render.job import job_name
+from modelservice.render.labels import ARTIFACT, ATTEMPT, DIGEST, POOL, RUN
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=BaseModel)
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One service, prepared for a plan: what it is, what it needs, and what stands in the way."""
+
+    service: Service
+    record: Record = field(default_factory=Record)
+    attempts: Mapping[int, Attempt] = field(default_factory=dict)
+    artifact: Artifact | None = None
+    missing_claim: str = ""
+    problem: Problem | None = None
+    runtime: Runtime | None = None
+    trainer: Runtime | None = None
+    inference: Wish | None = None
+    placements: Mapping[str, str] = field(default_factory=dict)
+    training: Wish | None = None
+    deployed: tuple[Deployed, ...] = ()
+    desired: int = 0
+
+    def view(self) -> ServiceView:
+        """What the planner sees of it."""
+        service = self.service
+        return ServiceView(service.name, service.suspended, self.inference, self.desired, self.training, self.deployed)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What the platform and the teams have written, as of one pass."""
+
+    pools: Mapping[str, Pool]
+    runtimes: Mapping[str, Runtime]
+    policies: tuple[Policy, ...]
+
+
+def catalogue(world: World) -> Catalogue:
+    """Read pools, runtimes and budgets; what cannot be honoured is left out (its own controller says so)."""
+    return Catalogue(
+        {pool.name: pool for pool in _convert(world.caches.pools.values(), ComputePool, pool_of)},
+        {runtime.name: runtime for runtime in _convert(world.caches.runtimes.values(), ModelRuntime, runtime_of)},
+        tuple(_convert(world.caches.policies.values(), BudgetPolicy, policy_of)),
+    )
+
+
+def _convert(objects: Iterable[Object], model: type[K], convert: Callable[[K], D]) -> Iterable[D]:
+    for obj in objects:
+        if "deletionTimestamp" in obj["metadata"] and model is not BudgetPolicy:
+            continue
+        try:
+            yield convert(model.model_validate(obj))
+        except (ValidationError, ValueError) as error:
+            log.warning("%s %s is left out: %s", obj["kind"], obj["metadata"]["name"], error)
+
+
+def snapshot(world: World, listed: Catalogue, drafts: Mapping[ServiceName, Draft], *, required: bool) -> Snapshot:
+    """Everything a plan depends on, from the caches and the book as last read."""
+    if world.book is None:
+        raise RuntimeError("the book has not been read")
+    views = tuple(draft.view() for draft in drafts.values())
+    return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required)
+
+
+def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Service], int]) -> Draft:
+    """Prepare one service; `desired` says how many replicas it shall have.
+
+    Raises ValueError and ValidationError for a broken object.
+    """
+    parsed = ModelService.model_validate(obj)
+    service = service_of(parsed)
+    children = world.caches.deployments.by("owner", service.uid)
+    deployed = tuple(deployed_of(child) for child in children if "deletionTimestamp" not in child["metadata"])
+    record, attempts = Record(), {}
+    if service.training is not None:
+        run = run_id(service.training)
+        attempts = _attempts(world, service, run)
+        record = advance_run(
+            record_of(parsed.status),
+            run,
+            service.training.backoff_limit,
+            attempts,
+            service.training.output.path,
+            world.now(),
+        )
+    draft = Draft(service, record, attempts, _artifact(service, record, children), deployed=deployed)
+    draft = replace(draft, desired=desired(service))
+    if missing := _missing_claim(service, world):
+        return replace(draft, missing_claim=missing)
+    payers = {p.currency for p in listed.policies if p.name.partition("/")[0] == service.name.namespace}
+    return _with_inference(_with_training(draft, world, listed, payers), listed, payers)
+
+
+def _attempts(world: World, service: Service, run: str) -> dict[int, Attempt]:
+    """The attempts of one run whose Jobs are there."""
+    pods = world.pods_of_service(service.name)
+    attempts = {}
+    for job in world.caches.jobs.by("owner", service.uid):
+        labels = job["metadata"]["labels"]
+        if labels.get(RUN) == run and labels.get(ATTEMPT, "").isdecimal():
+            own = [pod for pod in pods if owned_by(pod, job)]
+            attempts[int(labels[ATTEMPT])] = attempt_of(job, own)
+    return attempts
+
+
+def _artifact(service: Service, record: Record, children: Iterable[Object]) -> Artifact | None:
+    """The model to serve: the given one, what the run published, or while a run goes on what is served already."""
+    if service.model is not None:
+        return Artifact(service.model)
+    if service.training is None:
+        return None
+    if record.published is not None and record.outcome is Outcome.SUCCEEDED:
+        where = ClaimPath(service.training.output.claim, record.published.path)
+        return Artifact(where, record.published.digest, record.published.size_bytes)
+    served = max(
+        children, key=lambda child: (child["metadata"]["creationTimestamp"], child["metadata"]["name"]), default=None
+    )
+    notes = (served["metadata"].get("annotations") or {}) if served else {}
+    return Artifact(claim_path(notes[ARTIFACT]), notes.get(DIGEST, "")) if ARTIFACT in notes else None
+
+
+def _missing_claim(service: Service, world: World) -> str:
+    """The first claim that the service names and that does not exist, "" if all do."""
+    places = [service.model, service.training.output if service.training else None]
+    claims = [place.claim for place in places if place is not None]
+    for volume in service.inference.pod.volumes if service.inference else ():
+        if "persistentVolumeClaim" in volume:
+            claims.append(volume["persistentVolumeClaim"]["claimName"])
+    return next((claim for claim in claims if Ref(service.name.namespace, claim) not in world.caches.claims), "")
+
+
+def _runtime(pod: Workload, role: Role, listed: Catalogue) -> Runtime | Problem:
+    runtime = listed.runtimes.get(pod.runtime)
+    if runtime is None:
+        known = ", ".join(sorted(r.name for r in listed.runtimes.values() if r.role is role)) or "there is none yet"
+        text = f"There is no ModelRuntime {pod.runtime}. Those for {role.value.lower()} are: {known}."
+        return Problem("RuntimeNotFound", text)
+    if runtime.role is not role:
+        text = f"The ModelRuntime {runtime.name} is for {runtime.role.value.lower()}, not for {role.value.lower()}."
+        return Problem("RuntimeUnsuitable", text)
+    return runtime
+
+
+def _with_training(draft: Draft, world: World, listed: Catalogue, payers: set[str]) -> Draft:
+    """Add the wish for the pod of the next attempt; a running attempt stays in its pool."""
+    spec, number = draft.service.training, next_attempt(draft.record)
+    if spec is None or number is None:
+        return draft
+    runtime = _runtime(spec.pod, Role.TRAINING, listed)
+    if isinstance(runtime, Problem):
+        return replace(draft, problem=runtime)
+    name = job_name(draft.service, draft.record.run, number)
+    job = world.caches.jobs.get(Ref(draft.service.name.namespace, name))
+    pools = listed.pools
+    if job is not None:
+        used = job["metadata"]["labels"].get(POOL, "")
+        pools = {used: pools[used]} if used in pools else {}
+    selection = select(spec.pod, runtime, pools.values(), payers)
+    workload = f"{draft.service.name.namespace}/{name}"
+    workloads = {option.pool.name: workload for option in selection.options}
+    return replace(draft, trainer=runtime, training=Wish(selection, workloads, 1))
+
+
+def _with_inference(draft: Draft, listed: Catalogue, payers: set[str]) -> Draft:
+    """Add the wish for replicas, one placement for each pool that fits."""
+    spec, artifact = draft.service.inference, draft.artifact
+    if spec is None:
+        return draft
+    runtime = _runtime(spec.pod, Role.INFERENCE, listed)
+    if isinstance(runtime, Problem):
+        return replace(draft, problem=draft.problem or runtime)
+    if spec.scaling is not None and (lack := _unmeasured(spec.scaling.metric, runtime)):
+        return replace(draft, problem=draft.problem or Problem("RuntimeUnsuitable", lack))
+    if artifact is None:
+        return replace(draft, runtime=runtime)
+    selection = select(spec.pod, runtime, listed.pools.values(), payers)
+    placements = {
+        option.pool.name: placement_id(
+            spec, runtime, runtime.engines[option.pool.accelerator], artifact, option.pool, option.purchase
+        )
+        for option in selection.options
+    }
+    namespace = draft.service.name.namespace
+    workloads = {pool: f"{namespace}/{deployment_name(draft.service, one)}" for pool, one in placements.items()}
+    return replace(draft, runtime=runtime, placements=placements, inference=Wish(selection, workloads, draft.desired))
+
+
+def _unmeasured(metric: Metric, runtime: Runtime) -> str:
+    missing = [name for name in SERIES[metric] if name not in runtime.series]
+    if not missing:
+        return ""
+    return f"The ModelRuntime {runtime.name} names no series for {' and '.join(missing)}, which scaleMetric {metric} needs."

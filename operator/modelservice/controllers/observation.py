@@ -1,0 +1,223 @@
+"""Kubernetes objects as the decisions see them: pods, Deployments, Jobs, and what is wrong with a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelservice.domain.conditions import Trouble
+from modelservice.domain.quantities import whole
+from modelservice.domain.snapshot import Deployed, Pod
+from modelservice.domain.specs import Role, ServiceName
+from modelservice.domain.times import parse_time
+from modelservice.domain.training import Attempt, BadReport, Ending, parse_report
+from modelservice.render.labels import ATTEMPT, GATE, NAME, PLACEMENT, POOL, ROLE, RUN
+from modelservice.ports import Object
+
+TERMINAL = ("Succeeded", "Failed")
+TAKEN_BY_THE_CLUSTER = ("NodeShutdown", "Terminated", "Shutdown", "NodeLost", "Preempting")
+IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+SETUP_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+LONGEST = 512
+
+
+def pod_of(obj: Object) -> Pod | None:
+    """A pod of ours; None when its labels do not say whose it is."""
+    meta, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+    labels = meta.get("labels") or {}
+    if not {NAME, ROLE, PLACEMENT} <= labels.keys() or labels[ROLE] not in set(Role):
+        return None
+    role = Role(labels[ROLE])
+    if role is Role.TRAINING:
+        parent = f"{labels[NAME]}-{labels.get(RUN, '')}-{labels.get(ATTEMPT, '')}"
+    else:
+        parent = f"{labels[NAME]}-{labels[PLACEMENT]}"
+    ready = _condition(status, "Ready")
+    terminal = status.get("phase") in TERMINAL
+    return Pod(
+        uid=meta["uid"],
+        namespace=meta["namespace"],
+        name=meta["name"],
+        version=meta["resourceVersion"],
+        service=ServiceName(meta["namespace"], labels[NAME]),
+        role=role,
+        workload=f"{meta['namespace']}/{parent}",
+        created_at=parse_time(meta["creationTimestamp"]) or 0,
+        gated=gate_index(obj) is not None,
+        node=spec.get("nodeName") or None,
+        started_at=_started(status),
+        ready_since=parse_time(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
+        terminal=terminal,
+        finished_at=_finished(status) if terminal else None,
+        deleting="deletionTimestamp" in meta,
+        requests=_requests(spec),
+        selector=spec.get("nodeSelector") or {},
+    )
+
+
+def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
+    """What a pod asks of its node; containers that run before the others count as if they stayed."""
+    total: dict[str, int] = {}
+    for container in (*spec["containers"], *(spec.get("initContainers") or ())):
+        for resource, text in ((container.get("resources") or {}).get("requests") or {}).items():
+            total[resource] = total.get(resource, 0) + _amount(resource, text)
+    for resource, text in (spec.get("overhead") or {}).items():
+        total[resource] = total.get(resource, 0) + _amount(resource, text)
+    return total
+
+
+def _amount(resource: str, text: str) -> int:
+    """The quantity; one in a spelling that we never write counts as more than any node has."""
+    try:
+        return whole(resource, text)
+    except ValueError:
+        return 2**62
+
+
+def gate_index(obj: Object) -> int | None:
+    """Where our scheduling gate is in the pod's list of them, None once it is removed."""
+    gates = obj["spec"].get("schedulingGates") or ()
+    return next((index for index, gate in enumerate(gates) if gate["name"] == GATE), None)
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((c for c in status.get("conditions") or () if c["type"] == kind), {})
+
+
+def _started(status: Mapping[str, Any]) -> int | None:
+    """Start of the first container; after a restart only its own start is known, so the binding of the pod counts."""
+    starts = []
+    for container in status.get("containerStatuses") or ():
+        if container.get("restartCount"):
+            return parse_time(_condition(status, "PodScheduled").get("lastTransitionTime"))
+        state = container.get("state") or {}
+        begun = (state.get("running") or state.get("terminated") or {}).get("startedAt")
+        if begun:
+            starts.append(parse_time(begun) or 0)
+    return min(starts, default=None)
+
+
+def _finished(status: Mapping[str, Any]) -> int | None:
+    """End of the last container of a pod in a terminal phase; None when a container did not report one."""
+    ends = []
+    for container in status.get("containerStatuses") or ():
+        end = ((container.get("state") or {}).get("terminated") or {}).get("finishedAt")
+        if not end:
+            return None
+        ends.append(parse_time(end) or 0)
+    return max(ends, default=None)
+
+
+def deployed_of(obj: Object) -> Deployed:
+    """A Deployment of ours."""
+    meta, labels, status = obj["metadata"], obj["metadata"].get("labels") or {}, obj.get("status") or {}
+    return Deployed(
+        name=meta["name"],
+        placement=labels.get(PLACEMENT, ""),
+        pool=labels.get(POOL, ""),
+        requests=_requests(obj["spec"]["template"]["spec"]),
+        replicas=obj["spec"].get("replicas", 1),
+        ready=status.get("readyReplicas") or 0,
+        created_at=parse_time(meta["creationTimestamp"]) or 0,
+    )
+
+
+def attempt_of(job: Object, pods: Iterable[Object]) -> Attempt:
+    """The attempt that a Job stands for; it has ended when its pod has, or when the Job has and its pod is gone."""
+    number = int(job["metadata"]["labels"][ATTEMPT])
+    newest = max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]), default=None)
+    status = job.get("status") or {}
+    over = any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in status.get("conditions") or ())
+    if newest is None:
+        return Attempt(number, ending=Ending(disrupted=True) if over else None)
+    seen = newest.get("status") or {}
+    started = _started(seen)
+    if seen.get("phase") not in TERMINAL:
+        lost = over or "deletionTimestamp" in job["metadata"]
+        return Attempt(number, started, Ending(disrupted=True, started_at=started) if lost else None)
+    terminated = _terminated(seen)
+    disrupted = _condition(seen, "DisruptionTarget").get("status") == "True"
+    return Attempt(
+        number,
+        started,
+        Ending(
+            exit_code=terminated.get("exitCode"),
+            disrupted=disrupted
+            or seen.get("reason") in TAKEN_BY_THE_CLUSTER
+            or "deletionTimestamp" in newest["metadata"],
+            out_of_memory=terminated.get("reason") == "OOMKilled",
+            message=terminated.get("message") or "",
+            started_at=started,
+            finished_at=_finished(seen),
+        ),
+    )
+
+
+def owned_by(obj: Object, owner: Object) -> bool:
+    """Whether one object is owned by another."""
+    uid = owner["metadata"]["uid"]
+    return any(reference["uid"] == uid for reference in obj["metadata"].get("ownerReferences") or ())
+
+
+def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    for container in status.get("containerStatuses") or ():
+        if ended := (container.get("state") or {}).get("terminated"):
+            return dict(ended)
+    return {}
+
+
+def trouble_of(obj: Object) -> Trouble | None:
+    """What keeps a pod from becoming ready, or None when it is ready, gated, or simply starting."""
+    name, status = obj["metadata"]["name"], obj.get("status") or {}
+    if gate_index(obj) is not None or "deletionTimestamp" in obj["metadata"]:
+        return None
+    scheduled = _condition(status, "PodScheduled")
+    if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
+        return Trouble(name, "PodsPending", f"Pod {name} finds no node: {_sentence(scheduled.get('message'))}")
+    for container in status.get("containerStatuses") or ():
+        if trouble := _container_trouble(name, container):
+            return trouble
+    return None
+
+
+def _container_trouble(pod: str, container: Mapping[str, Any]) -> Trouble | None:
+    if container.get("ready"):
+        return None
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    reason = waiting.get("reason", "")
+    if reason in IMAGE_REASONS:
+        text = f"Pod {pod} cannot get the image {container.get('image', '')}: {_sentence(waiting.get('message'))}"
+        return Trouble(pod, "ImagePullFailed", text)
+    if reason in SETUP_REASONS:
+        return Trouble(
+            pod, "PodsCrashing", f"Pod {pod} cannot be set up ({reason}): {_sentence(waiting.get('message'))}"
+        )
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    return _ending_trouble(pod, ended, container.get("restartCount") or 0) if ended else None
+
+
+def _ending_trouble(pod: str, ended: Mapping[str, Any], restarts: int) -> Trouble | None:
+    code, at = ended.get("exitCode"), parse_time(ended.get("finishedAt"))
+    try:
+        report = parse_report(ended.get("message") or "")
+    except BadReport:
+        report = None
+    if report is not None and report.outcome == "ModelLoadFailed":
+        return Trouble(pod, "ModelLoadFailed", f"The model cannot be loaded: {report.message}", code, at)
+    if ended.get("reason") == "OOMKilled":
+        text = f"Pod {pod} was killed because it used more memory than its limit: raise resources.limits.memory."
+        return Trouble(pod, "OutOfMemory", text, code, at)
+    said = (
+        f" It said: {report.message}"
+        if report is not None and report.message
+        else f" See: kubectl logs {pod} --previous"
+    )
+    return Trouble(
+        pod, "PodsCrashing", f"Pod {pod} ended with exit code {code}, {restarts} restarts so far.{said}", code, at
+    )
+
+
+def _sentence(text: Any) -> str:
+    clean = " ".join(str(text or "no reason is given").split())
+    return clean[:LONGEST]

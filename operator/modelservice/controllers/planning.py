@@ -1,0 +1,153 @@
+"""The planner's task: gather, measure, plan for all services, settle the book, and wake the services that it concerns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from pydantic import ValidationError
+
+from modelservice.controllers.bookkeeper import Bookkeeper
+from modelservice.controllers.gather import Catalogue, Draft, catalogue, prepare, snapshot
+from modelservice.controllers.signals import read
+from modelservice.controllers.world import World, pods_of, service_name
+from modelservice.domain.codec import DamagedBookError
+from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
+from modelservice.domain.planner import Plan, plan
+from modelservice.domain.specs import Role, Service, ServiceName
+from modelservice.kit.debounce import Debounce
+from modelservice.kit.errors import ApiError
+from modelservice.kit.meter import Meter
+from modelservice.ports import MetricsSource
+
+log = logging.getLogger(__name__)
+
+MAX_AGE = 30
+"""Seconds after which a scrape says nothing any more."""
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans when something has changed, and each `tick` seconds; `wake` has one service looked at."""
+
+    world: World
+    bookkeeper: Bookkeeper
+    metrics: MetricsSource | None
+    meter: Meter
+    debounce: Debounce
+    tick: float
+    wake: Callable[[ServiceName], None]
+    wake_policies: Callable[[], None]
+    budget_required: bool = False
+    _reading: Reading = field(default_factory=Reading)
+    _measured_at: float | None = None
+
+    async def run(self) -> None:
+        """Plan for ever."""
+        while True:
+            await self.step()
+            try:
+                await asyncio.wait_for(self.debounce.wait(), self.tick)
+            except TimeoutError:
+                continue
+
+    async def step(self) -> None:
+        """One pass; what the API server or the book refuses is reported and tried again on the next one."""
+        before = self.world.book_problem
+        try:
+            await self._step()
+        except (ApiError, TimeoutError) as error:
+            self.world.book_problem = str(error) or "the API server did not answer in time."
+            log.warning("The plan was not carried out, the next try is in %.0f s: %s", self.tick, error)
+        except DamagedBookError as error:
+            self.world.book_problem = f"{error} Nothing is started or renewed until a person has repaired it."
+            log.error("The book is damaged: %s", error)  # noqa: TRY400 - a sentence, not a traceback
+        else:
+            self.world.book_problem = ""
+        if before != self.world.book_problem:
+            for name in self.world.drafts:
+                self.wake(name)
+
+    async def _step(self) -> None:
+        listed = catalogue(self.world)
+        if self.world.book is None:
+            await self.bookkeeper.settle(Plan(), listed.policies, force=True)
+        fresh = await self._measure(listed)
+        drafts = self._prepare(listed, fresh=fresh)
+        seen = snapshot(self.world, listed, drafts, required=self.budget_required)
+        made = plan(seen, self.world.now())
+        changed = self._adopt(drafts, made)
+        if await self.bookkeeper.settle(made, listed.policies):
+            self.meter.count("book_writes_total")
+            self.debounce.trigger()
+            changed = set(drafts)
+            self.wake_policies()
+        for name in sorted(changed):
+            self.wake(name)
+
+    def _adopt(self, drafts: dict[ServiceName, Draft], made: Plan) -> set[ServiceName]:
+        """Make the plan the current one; returns the services for which something is different."""
+        world = self.world
+        names = drafts.keys() | world.drafts.keys()
+        changed = {
+            name
+            for name in names
+            if drafts.get(name) != world.drafts.get(name) or made.services.get(name) != world.plan.services.get(name)
+        }
+        world.drafts, world.plan, world.planned = drafts, made, True
+        world.memories = {name: memory for name, memory in world.memories.items() if name in drafts}
+        return changed
+
+    async def _measure(self, listed: Catalogue) -> bool:
+        """Ask Prometheus once a tick, if any service scales; True when there is a new reading."""
+        now = self.world.clock.monotonic()
+        if self._measured_at is not None and now - self._measured_at < self.tick * 0.9:
+            return False
+        if not any((obj["spec"].get("inference") or {}).get("scaling") for obj in self.world.caches.services.values()):
+            return False
+        self._reading = await read(self.metrics, listed.runtimes.values())
+        self.meter.set("metrics_available", 0 if self._reading.problem else 1)
+        self._measured_at = self.world.clock.monotonic()
+        return True
+
+    def _prepare(self, listed: Catalogue, *, fresh: bool) -> dict[ServiceName, Draft]:
+        drafts = {}
+        for obj in self.world.caches.services.values():
+            if "deletionTimestamp" in obj["metadata"]:
+                continue
+            name = service_name(obj)
+            told = (obj.get("status") or {}).get("desiredReplicas") or 0
+            try:
+                drafts[name] = prepare(obj, self.world, listed, partial(self._desired, told=told, fresh=fresh))
+            except (ValidationError, ValueError) as error:
+                log.warning("%s is left out of the plan: %s", name, error)
+        return drafts
+
+    def _desired(self, service: Service, *, told: int, fresh: bool) -> int:
+        """The replicas that the load asks for; after a start what the status says goes on."""
+        spec = service.inference
+        if spec is None:
+            return 0
+        if spec.scaling is None:
+            self.world.memories.pop(service.name, None)
+            return spec.minimum
+        bounds = (spec.minimum, spec.maximum)
+        memory = self.world.memories.get(service.name) or Memory(told or spec.minimum)
+        if fresh:
+            now = self.world.now()
+            replicas = self._replicas(service.name)
+            measured = measure(spec.scaling.metric, service.name.namespace, replicas, self._reading, now, MAX_AGE)
+            memory = desire(memory, spec.scaling, measured, bounds, now)
+        self.world.memories[service.name] = memory
+        return min(max(memory.desired, spec.minimum), spec.maximum)
+
+    def _replicas(self, name: ServiceName) -> list[Replica]:
+        pods = pods_of(self.world.pods_of_service(name))
+        return [
+            Replica(pod.name, pod.started_at if pod.started_at is not None else pod.created_at, pod.ready_since)
+            for pod in pods
+            if pod.role is Role.INFERENCE and pod.live and pod.ready_since is not None
+        ]

@@ -1,0 +1,234 @@
+"""The status of a ModelService from the draft, the plan, the book and what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelservice.controllers.gather import Draft
+from modelservice.controllers.observation import trouble_of
+from modelservice.controllers.world import World, pods_of
+from modelservice.domain.book import Book
+from modelservice.domain.conditions import Condition, Facts, Trouble
+from modelservice.domain.money import format_amount, parse_amount
+from modelservice.domain.planner import ServicePlan
+from modelservice.domain.snapshot import Pod
+from modelservice.domain.specs import ClaimPath, Role
+from modelservice.domain.times import format_time, parse_time
+from modelservice.domain.training import next_attempt
+from modelservice.kit.objects import Object
+from modelservice.render.service import url
+
+REFRESH_SECONDS = 60
+"""Figures that only grow with time are written at most this often, and only when they have moved by 1 %."""
+
+
+def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts:
+    """What the conditions are made from."""
+    service = draft.service
+    spec = service.inference
+    objects = world.pods_of_service(service.name)
+    pods = [pod for pod in pods_of(objects) if pod.live]
+    troubles = [found for obj in objects if (found := trouble_of(obj)) is not None]
+    attempt = next_attempt(draft.record)
+    current = draft.attempts.get(attempt) if attempt is not None else None
+    training_wish = draft.training if draft.training and not draft.training.selection.options else None
+    wish = training_wish or draft.inference or draft.training
+    memory = world.memories.get(service.name) if spec and spec.scaling else None
+    gone = [d for d in draft.deployed if d.name in plan.leaving]
+    arrived = [d for d in draft.deployed if d.name not in plan.leaving]
+    training = 1 if plan.training is not None else 0
+    return Facts(
+        suspended=service.suspended,
+        serves=spec is not None,
+        trains=service.training is not None,
+        artifact=_artifact_text(draft),
+        missing_claim=draft.missing_claim,
+        problem=draft.problem,
+        selection=wish.selection if wish else None,
+        option=None if training_wish else plan.option or plan.training,
+        payers=tuple(sorted(p for p in _payers(world, service.name.namespace))),
+        wanted=(plan.desired if draft.inference or draft.deployed else 0) + training,
+        funded=plan.funded + (1 if plan.training_funded else 0),
+        refused=plan.refused,
+        expiring=plan.expiring,
+        unpaid=plan.unpaid,
+        ledger_problem=world.book_problem,
+        unheld=tuple(sorted(pod.name for pod in world.unheld.values() if pod.service == service.name)),
+        conflict=conflict,
+        minimum=spec.minimum if spec else 0,
+        ready=_ready(pods),
+        troubles=tuple(troubles),
+        leaving=sum(d.replicas for d in gone),
+        arrived=sum(d.ready for d in arrived),
+        run=draft.record,
+        attempt_running=current is not None and current.ending is None and current.started_at is not None,
+        attempt_queued=current is not None and current.ending is None,
+        scaling=memory,
+        scaling_since=format_time(memory.blind_since) if memory and memory.blind_since is not None else "",
+    )
+
+
+def _ready(pods: Iterable[Pod]) -> int:
+    return sum(pod.role is Role.INFERENCE and pod.ready_since is not None for pod in pods)
+
+
+def _payers(world: World, namespace: str) -> Iterable[str]:
+    return (f"{namespace}/{policy['metadata']['name']}" for policy in world.caches.policies.values(namespace))
+
+
+def _artifact_text(draft: Draft) -> str:
+    if draft.artifact is None:
+        return ""
+    return f"{draft.artifact.where}{f' ({draft.artifact.digest})' if draft.artifact.digest else ''}"
+
+
+def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: tuple[Condition, ...]) -> dict[str, Any]:
+    """The whole status; what is absent is left out."""
+    before = obj.get("status") or {}
+    service = draft.service
+    pods = [pod for pod in pods_of(world.pods_of_service(service.name)) if pod.live]
+    objects = world.pods_of_service(service.name)
+    troubles = [found for one in objects if (found := trouble_of(one)) is not None]
+    made: dict[str, Any] = {
+        "observedGeneration": service.generation,
+        "conditions": [
+            {
+                "type": one.type,
+                "status": one.status,
+                "reason": one.reason,
+                "message": one.message,
+                "observedGeneration": service.generation,
+            }
+            for one in judged
+        ],
+        "replicas": sum(pod.role is Role.INFERENCE for pod in pods),
+        "readyReplicas": _ready(pods),
+        "desiredReplicas": plan.desired if service.inference else 0,
+        "fundedReplicas": plan.funded,
+        "resolved": _resolved(draft, plan),
+        "training": _training(draft),
+        "cost": _cost(before.get("cost"), draft, plan, world),
+        "refusal": _refusal(plan),
+        "lastFailure": _failure(before.get("lastFailure"), troubles),
+    }
+    if service.inference is not None:
+        made["url"] = url(service)
+    return {key: value for key, value in made.items() if value is not None}
+
+
+def _resolved(draft: Draft, plan: ServicePlan) -> dict[str, Any] | None:
+    option, spec = plan.option, draft.service.inference
+    if option is None or draft.runtime is None or spec is None:
+        return None
+    return {
+        "runtime": draft.runtime.name,
+        "image": spec.pod.image or draft.runtime.engines[option.pool.accelerator].image,
+        "pool": option.pool.name,
+        "purchase": option.purchase,
+    }
+
+
+def _training(draft: Draft) -> dict[str, Any] | None:
+    spec, record = draft.service.training, draft.record
+    if spec is None or not record.run:
+        return None
+    made: dict[str, Any] = {
+        "run": record.run,
+        "attempt": record.attempt,
+        "failures": record.failures,
+        "interruptions": record.interruptions,
+        "metrics": dict(record.metrics),
+    }
+    if record.outcome is not None:
+        made["outcome"] = record.outcome.value
+    if record.message:
+        made["message"] = record.message
+    if record.published is not None:
+        where = ClaimPath(spec.output.claim, record.published.path)
+        made["artifact"] = {
+            "path": str(where),
+            "digest": record.published.digest,
+            "bytes": record.published.size_bytes,
+        }
+    if record.started_at is not None:
+        made["startTime"] = format_time(record.started_at)
+    if record.finished_at is not None:
+        made["completionTime"] = format_time(record.finished_at)
+    return made
+
+
+def _refusal(plan: ServicePlan) -> dict[str, Any] | None:
+    if plan.refused is None or plan.refused.why.blocked_by.value not in ("Rate", "Limit"):
+        return None
+    why = plan.refused.why
+    return {
+        "policy": why.policy,
+        "blockedBy": why.blocked_by.value,
+        "need": format_amount(why.need),
+        "have": format_amount(why.have),
+        "currency": why.currency,
+        "replicas": plan.refused.pods,
+    }
+
+
+def _failure(before: Mapping[str, Any] | None, troubles: Iterable[Trouble]) -> Mapping[str, Any] | None:
+    newest = max(
+        (t for t in troubles if t.exit_code is not None), key=lambda each: (each.at or 0, each.pod), default=None
+    )
+    if newest is None:
+        return before
+    made: dict[str, Any] = {
+        "pod": newest.pod,
+        "container": "main",
+        "reason": newest.reason,
+        "message": newest.message,
+        "exitCode": newest.exit_code,
+    }
+    if newest.at is not None:
+        made["time"] = format_time(newest.at)
+    return made
+
+
+def _cost(before: Mapping[str, Any] | None, draft: Draft, plan: ServicePlan, world: World) -> Mapping[str, Any] | None:
+    """What the service's pods in the book cost per hour, and have cost in the period of the first budget that pays."""
+    book, who = world.book, str(draft.service.name)
+    if book is None:
+        return before
+    option = plan.option or plan.training
+    records = [record for record in book.placements.values() if record.terms.service == who and record.units]
+    currency = next((record.terms.currency for record in records), option.pool.currency if option else None)
+    if currency is None:
+        return before
+    hourly = 0
+    for record in records:
+        funding = world.plan.funding.get(record.workload)
+        rate = max(record.terms.rates.values(), default=funding.ceiling if funding else 0)
+        hourly += rate * len(record.units)
+    now = world.now()
+    spent = spent_by(book, who, next(iter(sorted(_payers(world, draft.service.name.namespace))), ""), now)
+    made = {"currency": currency, "hourly": format_amount(hourly), "spent": format_amount(spent)}
+    kept = before is not None and before.get("hourly") == made["hourly"] and before.get("currency") == currency
+    if kept and before is not None and not moved(before.get("spent"), spent, before.get("asOf"), now):
+        return before
+    return {**made, "asOf": format_time(now)}
+
+
+def spent_by(book: Book, service: str, policy: str, now: int) -> int:
+    """What one service has cost in the policy's current period, micro-units."""
+    account = book.account_at(policy, now)
+    if account is None:
+        return 0
+    return sum(cost for (who, _, _), cost in book.costs(account, now).items() if who == service)
+
+
+def moved(before: str | None, now_spent: int, as_of: str | None, now: int) -> bool:
+    """Whether a figure that grows with time is worth another write."""
+    try:
+        old = parse_amount(before or "")
+    except ValueError:
+        return True
+    if now_spent == old:
+        return False
+    age = now - (parse_time(as_of) or 0)
+    return age >= REFRESH_SECONDS and abs(now_spent - old) * 100 >= old

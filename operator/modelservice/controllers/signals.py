@@ -1,0 +1,67 @@
+"""A handful of queries that measure the work of all services at once, whatever engines they run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from modelservice.domain.demand import PodMetrics, Reading
+from modelservice.domain.specs import Role, Runtime
+from modelservice.kit.errors import Unavailable
+from modelservice.ports import MetricsSource, Sample
+
+WINDOW = "2m"
+"""A rate is taken over the last two scrapes within this time, so that it follows the load whatever the scrape interval."""
+POD = 'namespace!="",pod!=""'
+
+
+def queries(runtimes: Iterable[Runtime]) -> dict[str, str]:
+    """PromQL by what it measures, each grouped by the target's namespace and pod; a pod that is scraped twice counts once."""
+    names: dict[str, set[str]] = {}
+    for runtime in runtimes:
+        if runtime.role is Role.INFERENCE:
+            for key, name in runtime.series.items():
+                names.setdefault(key, set()).add(name)
+    asked = {
+        "up": f"min by (namespace, pod) (up{{{POD}}})",
+        "scraped_at": f"min by (namespace, pod) (timestamp(up{{{POD}}}))",
+    }
+    for key, series in sorted(names.items()):
+        selected = f'{{__name__=~"{"|".join(sorted(series))}",{POD}}}'
+        value = f"irate({selected}[{WINDOW}])" if key == "requests" else selected
+        asked[key] = f"max by (namespace, pod) (sum by (namespace, pod, job, instance) ({value}))"
+    return asked
+
+
+async def read(source: MetricsSource | None, runtimes: Iterable[Runtime]) -> Reading:
+    """Ask Prometheus; what goes wrong is a reading with a problem."""
+    if source is None:
+        return Reading(problem="No Prometheus is configured: set prometheus.url of the chart.")
+    answers: dict[str, Sequence[Sample]] = {}
+    try:
+        for key, promql in queries(runtimes).items():
+            answers[key] = await source.query(promql)
+    except Unavailable as error:
+        return Reading(problem=str(error))
+    return assemble(answers)
+
+
+def assemble(answers: dict[str, Sequence[Sample]]) -> Reading:
+    """Put the answers together by pod."""
+    up, scraped = _by_pod(answers["up"]), _by_pod(answers["scraped_at"])
+    series = {key: _by_pod(samples) for key, samples in answers.items() if key not in ("up", "scraped_at")}
+    at = max((sample.at for samples in answers.values() for sample in samples), default=0.0)
+    pods = {
+        pod: PodMetrics(value, scraped.get(pod), {key: values[pod] for key, values in series.items() if pod in values})
+        for pod, value in up.items()
+    }
+    return Reading(at, pods)
+
+
+def _by_pod(samples: Iterable[Sample]) -> dict[tuple[str, str], float]:
+    """Values by (namespace, pod); two values for one pod are none that can be trusted."""
+    values: dict[tuple[str, str], float] = {}
+    for sample in samples:
+        pod = (sample.labels.get("namespace", ""), sample.labels.get("pod", ""))
+        values[pod] = math.nan if pod in values else sample.value
+    return values

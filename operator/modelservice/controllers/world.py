@@ -1,0 +1,89 @@
+"""What the controllers share: the caches, the latest plan, the book as last read, and the server's time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelservice.controllers.observation import pod_of
+from modelservice.domain.book import Book
+from modelservice.domain.demand import Memory
+from modelservice.domain.planner import Plan
+from modelservice.domain.snapshot import Pod
+from modelservice.domain.specs import ServiceName
+from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
+from modelservice.kit.objects import Object, Ref, ref_of
+from modelservice.ports import Clock
+from modelservice.render.labels import MANAGED_BY, MANAGER, NAME
+
+SELECTOR = f"{MANAGED_BY}={MANAGER}"
+
+
+def _owned() -> Cache[Object]:
+    return object_cache({"owner": by_owner, "name": by_label(NAME)})
+
+
+@dataclass(slots=True)
+class Caches:
+    """One cache for each watched kind."""
+
+    services: Cache[Object] = field(default_factory=object_cache)
+    policies: Cache[Object] = field(default_factory=object_cache)
+    pools: Cache[Object] = field(default_factory=object_cache)
+    runtimes: Cache[Object] = field(default_factory=object_cache)
+    deployments: Cache[Object] = field(default_factory=_owned)
+    jobs: Cache[Object] = field(default_factory=_owned)
+    addresses: Cache[Object] = field(default_factory=_owned)
+    pods: Cache[Object] = field(default_factory=_owned)
+    nodes: Cache[Object] = field(default_factory=object_cache)
+    claims: Cache[Object] = field(default_factory=object_cache)
+
+
+@dataclass(slots=True)
+class World:
+    """The state of the leader between two passes; everything but the caches is rebuilt after a start."""
+
+    clock: Clock
+    caches: Caches = field(default_factory=Caches)
+    plan: Plan = field(default_factory=Plan)
+    planned: bool = False
+    drafts: dict[ServiceName, Any] = field(default_factory=dict)
+    memories: dict[ServiceName, Memory] = field(default_factory=dict)
+    book: Book | None = None
+    book_problem: str = ""
+    refusals: Mapping[str, Any] = field(default_factory=dict)
+    unheld: dict[str, Pod] = field(default_factory=dict)
+    replan: Callable[[], None] = lambda: None
+    _date: int | None = None
+    _read_at: float = 0.0
+
+    def saw_date(self, date: int) -> None:
+        """The API server's clock showed this just now."""
+        self._date, self._read_at = date, self.clock.monotonic()
+
+    def now(self) -> int:
+        """The API server's time as far as it is known, in seconds since the epoch."""
+        if self._date is None:
+            return int(self.clock.wall())
+        return self._date + int(self.clock.monotonic() - self._read_at)
+
+    def pods(self) -> dict[str, Pod]:
+        """All our pods by UID, as the cache has them."""
+        return {pod.uid: pod for pod in pods_of(self.caches.pods.values())}
+
+    def pods_of_service(self, name: ServiceName) -> list[Object]:
+        """The pods of one service."""
+        return self.caches.pods.by("name", (name.namespace, name.name))
+
+
+def pods_of(objects: Iterable[Object]) -> Iterable[Pod]:
+    """The pods among the objects that are ours."""
+    return (pod for obj in objects if (pod := pod_of(obj)) is not None)
+
+
+def service_name(obj: Object) -> ServiceName:
+    """Whose a ModelService, or a child with our label, is."""
+    labels = obj["metadata"].get("labels") or {}
+    ref: Ref = ref_of(obj)
+    return ServiceName(ref.namespace, labels.get(NAME, ref.name))

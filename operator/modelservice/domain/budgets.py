@@ -1,0 +1,64 @@
+"""What a BudgetPolicy says of itself: the figures of its current period and one condition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelservice.domain.book import Account, Book
+from modelservice.domain.conditions import Condition
+from modelservice.domain.funding import HORIZON_SECONDS
+from modelservice.domain.ledger import Policy
+from modelservice.domain.money import format_amount
+
+BUDGET_REASONS = frozenset({"Funded", "NotUsedYet", "Exhausted", "LimitLowered", "Invalid", "LedgerUnavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Micro-units of one account at one time; `rate` per hour of all open units."""
+
+    account: Account
+    spent: int
+    held: int
+    available: int
+    rate: int
+
+
+def figures(book: Book, policy: str, now: int) -> Figures | None:
+    """The current period's figures; None before the account is opened."""
+    account = book.account_at(policy, now)
+    if account is None:
+        return None
+    spent, worst = book.posted(account, now), book.worst(account)
+    return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
+
+
+def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, problem: str) -> Condition:
+    """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why."""
+
+    def ready(status: str, reason: str, message: str) -> Condition:
+        return Condition("Ready", "True" if status == "True" else "False", reason, message)
+
+    if policy is None:
+        return ready("False", "Invalid", problem)
+    if problem:
+        return ready("False", "LedgerUnavailable", f"The book of budgets cannot be used: {problem}")
+    if seen is None:
+        return ready("True", "NotUsedYet", "Nothing has been held for this budget yet.")
+    limit, currency = format_amount(seen.account.limit), seen.account.currency
+    if seen.spent + seen.held > seen.account.limit:
+        over = format_amount(seen.spent + seen.held - seen.account.limit)
+        text = (
+            f"{over} {currency} more is spent and held than the limit of {limit} {currency} allows, since the limit was "
+            "lowered or a pod ran without a hold: nothing is started or renewed until that is over."
+        )
+        return ready("False", "LimitLowered", text)
+    if refused:
+        text = (
+            f"{format_amount(seen.available)} {currency} of {limit} {currency} is left, too little for a pod that is "
+            f"wanted or for {HORIZON_SECONDS} s more of one that runs."
+        )
+        return ready("False", "Exhausted", text)
+    return ready(
+        "True", "Funded", f"{format_amount(seen.available)} {currency} of {limit} {currency} can still be held."
+    )

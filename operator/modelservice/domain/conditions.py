@@ -1,0 +1,342 @@
+"""What the conditions of a ModelService say: one pure predicate for each type over the facts, and Ready to sum them up.
+
+Every reason that may appear is in REASONS and in docs/reference/conditions.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from modelservice.domain.book import Blocked, Refusal
+from modelservice.domain.demand import Memory
+from modelservice.domain.money import format_amount
+from modelservice.domain.placement import Option, Selection
+from modelservice.domain.planner import Refused
+from modelservice.domain.training import Outcome, Record
+
+Status = Literal["True", "False", "Unknown"]
+
+REASONS: Mapping[str, frozenset[str]] = {
+    "Ready": frozenset({"Serving", "TrainingFinished", "Suspended", "Progressing"}),
+    "ArtifactReady": frozenset({"Resolved", "ClaimNotFound", "TrainingUnfinished"}),
+    "HardwareSelected": frozenset({"PoolSelected", "NoPoolFits", "RuntimeNotFound", "RuntimeUnsuitable", "Waiting"}),
+    "BudgetAdmitted": frozenset(
+        {
+            "Held",
+            "NoBudget",
+            "NothingWanted",
+            "BudgetExhausted",
+            "RateLimited",
+            "BudgetRequired",
+            "CurrencyMismatch",
+            "LedgerFull",
+            "LedgerUnavailable",
+            "UnheldPods",
+        }
+    ),
+    "Available": frozenset(
+        {
+            "MinimumReplicasReady",
+            "NameConflict",
+            "ModelLoadFailed",
+            "OutOfMemory",
+            "PodsCrashing",
+            "ImagePullFailed",
+            "PodsPending",
+            "PodsStarting",
+            "NotStarted",
+            "Suspended",
+        }
+    ),
+    "Progressing": frozenset({"RollingOut", "Scaling", "WaitingForMoney", "RolloutComplete", "Suspended"}),
+    "TrainingSucceeded": frozenset(
+        {"Queued", "Starting", "Running", "Suspended", "Succeeded", "Failed", "OutOfMemory"}
+    ),
+    "ScalingActive": frozenset({"MetricsRead", "MetricsUnavailable"}),
+}
+"""The reasons of each condition; those of Ready besides are the reasons of the condition that it passes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One aspect of the state: metav1.Condition without times and generation."""
+
+    type: str
+    status: Status
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a pod: `reason` is one of Available's, `message` a sentence."""
+
+    pod: str
+    reason: str
+    message: str
+    exit_code: int | None = None
+    at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a role cannot be rendered: a reason of HardwareSelected and a sentence."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the conditions of one service are made from. Parts that do not apply are None or empty."""
+
+    suspended: bool = False
+    serves: bool = True
+    trains: bool = False
+    artifact: str = ""
+    missing_claim: str = ""
+    problem: Problem | None = None
+    selection: Selection | None = None
+    option: Option | None = None
+    payers: tuple[str, ...] = ()
+    wanted: int = 0
+    funded: int = 0
+    refused: Refused | None = None
+    expiring: Refusal | None = None
+    unpaid: bool = False
+    ledger_problem: str = ""
+    unheld: tuple[str, ...] = ()
+    conflict: str = ""
+    minimum: int = 0
+    ready: int = 0
+    troubles: tuple[Trouble, ...] = ()
+    leaving: int = 0
+    arrived: int = 0
+    run: Record | None = None
+    attempt_running: bool = False
+    attempt_queued: bool = False
+    scaling: Memory | None = None
+    scaling_since: str = ""
+
+
+def judge(facts: Facts) -> tuple[Condition, ...]:
+    """All conditions that apply, Ready first."""
+    parts = tuple(condition for predicate in _CHAIN if (condition := predicate(facts)) is not None)
+    return (_ready(facts, {part.type: part for part in parts}), *parts)
+
+
+def _artifact_ready(facts: Facts) -> Condition | None:
+    if facts.missing_claim:
+        text = (
+            f"The PersistentVolumeClaim {facts.missing_claim} does not exist in the namespace: "
+            "create it or name another in storageUri."
+        )
+        return Condition("ArtifactReady", "False", "ClaimNotFound", text)
+    if facts.artifact:
+        return Condition("ArtifactReady", "True", "Resolved", f"The model is {facts.artifact}.")
+    return Condition("ArtifactReady", "False", "TrainingUnfinished", "The training run has not published a model yet.")
+
+
+def _hardware_selected(facts: Facts) -> Condition | None:
+    if facts.problem is not None:
+        return Condition("HardwareSelected", "False", facts.problem.reason, facts.problem.message)
+    if facts.option is not None:
+        option, others = facts.option, facts.selection.options if facts.selection else ()
+        price = f"{format_amount(option.price)} {option.pool.currency}"
+        beaten = [other for other in others if other.pool.name != option.pool.name]
+        text = f"Pool {option.pool.name}, {option.purchase}, at {price} an hour for each pod"
+        if beaten:
+            text += f"; next is {beaten[0].pool.name} at {format_amount(beaten[0].price)} {beaten[0].pool.currency}"
+        return Condition("HardwareSelected", "True", "PoolSelected", f"{text}.")
+    if facts.selection is not None:
+        return Condition("HardwareSelected", "False", "NoPoolFits", _no_pool(facts.selection))
+    return Condition("HardwareSelected", "Unknown", "Waiting", "Hardware is chosen when the model is known.")
+
+
+def _no_pool(selection: Selection) -> str:
+    if not selection.rejections:
+        return "There is no ComputePool: the platform team has to create one."
+    reasons = "; ".join(f"{rejection.pool} {rejection.why}" for rejection in selection.rejections)
+    return f"No ComputePool fits: {reasons}."
+
+
+def _budget_admitted(facts: Facts) -> Condition | None:
+    def no(reason: str, message: str, status: Status = "False") -> Condition:
+        return Condition("BudgetAdmitted", status, reason, message)
+
+    if facts.ledger_problem:
+        return no("LedgerUnavailable", f"The book of budgets cannot be used: {facts.ledger_problem}", "Unknown")
+    if facts.unheld:
+        pods = ", ".join(facts.unheld[:3])
+        return no("UnheldPods", f"Money was not held before these pods ran: {pods}. They are in the book now.")
+    if facts.unpaid:
+        return no(
+            "BudgetRequired", "No BudgetPolicy covers this namespace and one is required: ask your team lead for one."
+        )
+    if facts.selection is not None and facts.selection.other_currency:
+        reasons = "; ".join(f"{r.pool} {r.why}" for r in facts.selection.rejections if r.currency)
+        return no("CurrencyMismatch", f"Money is never converted: {reasons}. Use one currency in pools and budgets.")
+    if facts.refused is not None:
+        return _refusal(facts.refused)
+    if facts.expiring is not None:
+        return _refusal(Refused(facts.expiring, max(0, facts.wanted - facts.funded)))
+    if facts.wanted == 0:
+        return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is wanted.")
+    if not facts.payers:
+        return Condition(
+            "BudgetAdmitted", "True", "NoBudget", "No BudgetPolicy covers this namespace; spending is not limited."
+        )
+    payers = " and ".join(facts.payers)
+    return Condition("BudgetAdmitted", "True", "Held", f"Money is held for {_count(facts.wanted, 'pod')} by {payers}.")
+
+
+def _refusal(refused: Refused) -> Condition:
+    why, pods = refused.why, _count(refused.pods, "pod")
+    need, have = f"{format_amount(why.need)} {why.currency}", f"{format_amount(why.have)} {why.currency}"
+    match why.blocked_by:
+        case Blocked.RATE:
+            reason = "RateLimited"
+            text = (
+                f"{pods} refused: one more costs {need} an hour and {why.policy} has {have} an hour left "
+                "below maxRatePerHour."
+            )
+        case Blocked.LIMIT:
+            reason = "BudgetExhausted"
+            text = f"{pods} refused: one more needs {need} to be held and {why.policy} has {have} left in its period."
+        case Blocked.CURRENCY:
+            reason = "CurrencyMismatch"
+            text = (
+                f"{pods} refused: {why.policy} is in {why.currency} and the pool is priced in another currency. "
+                "Money is never converted."
+            )
+        case Blocked.LEDGER_FULL:
+            reason = "LedgerFull"
+            text = (
+                f"{pods} refused: the book is full ({why.have} places left). Run one operator per group of namespaces."
+            )
+    return Condition("BudgetAdmitted", "False", reason, text)
+
+
+def _available(facts: Facts) -> Condition | None:
+    if not facts.serves:
+        return None
+    if facts.conflict:
+        return Condition("Available", "False", "NameConflict", facts.conflict)
+    if facts.suspended:
+        return Condition("Available", "False", "Suspended", "The service is suspended: spec.suspend is true.")
+    if facts.minimum and facts.ready >= facts.minimum:
+        text = f"{_count(facts.ready, 'replica')} ready, at least {facts.minimum} asked for."
+        return Condition("Available", "True", "MinimumReplicasReady", text)
+    if facts.troubles:
+        worst = min(facts.troubles, key=lambda each: (_SEVERITY.index(each.reason), each.pod))
+        return Condition("Available", "False", worst.reason, worst.message)
+    if facts.funded:
+        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the others are starting."
+        return Condition("Available", "False", "PodsStarting", text)
+    return Condition("Available", "False", "NotStarted", "No replica is started yet; the other conditions say why.")
+
+
+_SEVERITY = ("ModelLoadFailed", "OutOfMemory", "PodsCrashing", "ImagePullFailed", "PodsPending")
+
+
+def _progressing(facts: Facts) -> Condition | None:
+    if not facts.serves:
+        return None
+    if facts.suspended:
+        return Condition("Progressing", "False", "Suspended", "The service is suspended: spec.suspend is true.")
+    if facts.leaving and facts.refused is not None:
+        text = (
+            f"{_count(facts.leaving, 'replica')} of the previous placement stay until there is money for new ones beside them: "
+            f"{facts.arrived} of {facts.wanted} are ready."
+        )
+        return Condition("Progressing", "True", "WaitingForMoney", text)
+    if facts.leaving:
+        text = f"{facts.arrived} of {facts.wanted} replicas of the new placement are ready; {facts.leaving} old ones remain."
+        return Condition("Progressing", "True", "RollingOut", text)
+    if facts.funded != facts.ready:
+        return Condition(
+            "Progressing", "True", "Scaling", f"{facts.ready} of {_count(facts.funded, 'funded replica')} ready."
+        )
+    return Condition("Progressing", "False", "RolloutComplete", f"{_count(facts.ready, 'replica')} as planned.")
+
+
+def _training_succeeded(facts: Facts) -> Condition | None:
+    if not facts.trains:
+        return None
+    run = facts.run or Record()
+
+    def say(status: Status, reason: str, message: str) -> Condition:
+        return Condition("TrainingSucceeded", status, reason, message)
+
+    if run.outcome is Outcome.SUCCEEDED:
+        figures = ", ".join(f"{name} {value}" for name, value in sorted(run.metrics.items()))
+        return say("True", "Succeeded", f"Run {run.run} published its model{f' with {figures}' if figures else ''}.")
+    if run.outcome is Outcome.FAILED:
+        reason = "OutOfMemory" if run.out_of_memory else "Failed"
+        return say("False", reason, f"Run {run.run} failed after {_count(run.failures, 'failure')}. {run.message}")
+    if facts.suspended:
+        return say("Unknown", "Suspended", "The service is suspended: spec.suspend is true.")
+    number = run.failures + run.interruptions + 1
+    if facts.attempt_running:
+        return say("Unknown", "Running", f"Attempt {number} of run {run.run} is running.")
+    if facts.attempt_queued:
+        return say("Unknown", "Starting", f"Attempt {number} of run {run.run} is waiting for its node or image.")
+    return say(
+        "Unknown", "Queued", f"Attempt {number} of run {run.run} is not started yet; the other conditions say why."
+    )
+
+
+def _scaling_active(facts: Facts) -> Condition | None:
+    if facts.scaling is None or facts.suspended:
+        return None
+    if facts.scaling.problem:
+        since = f" since {facts.scaling_since}" if facts.scaling_since else ""
+        text = f"The number of replicas is held at {facts.scaling.desired}{since}: {facts.scaling.problem}"
+        return Condition("ScalingActive", "False", "MetricsUnavailable", text)
+    return Condition("ScalingActive", "True", "MetricsRead", "The number of replicas follows the load.")
+
+
+_CHAIN: tuple[Callable[[Facts], Condition | None], ...] = (
+    _artifact_ready,
+    _hardware_selected,
+    _budget_admitted,
+    _training_succeeded,
+    _available,
+    _progressing,
+    _scaling_active,
+)
+
+
+def _ready(facts: Facts, parts: Mapping[str, Condition]) -> Condition:
+    def ready(status: Status, reason: str, message: str) -> Condition:
+        return Condition("Ready", status, reason, message)
+
+    if facts.suspended:
+        return ready("False", "Suspended", "The service is suspended: spec.suspend is true.")
+    training = parts.get("TrainingSucceeded")
+    if not facts.serves and training is not None and training.status == "True":
+        return ready("True", "TrainingFinished", training.message)
+    available = parts.get("Available")
+    if available is not None and available.status == "True":
+        return ready("True", "Serving", available.message)
+    if facts.conflict and available is not None:
+        return ready("False", available.reason, available.message)
+    for kind in ("HardwareSelected", "TrainingSucceeded", "ArtifactReady", "BudgetAdmitted", "Available"):
+        part = parts.get(kind)
+        if part is None or part.status == "True" or (kind, part.reason) in _NOT_THE_CAUSE:
+            continue
+        return ready("False", part.reason, part.message)
+    return ready("False", "Progressing", "The service is being set up.")
+
+
+_NOT_THE_CAUSE = {
+    ("HardwareSelected", "Waiting"),
+    ("ArtifactReady", "TrainingUnfinished"),
+    ("TrainingSucceeded", "Queued"),
+}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,110 @@
+"""Which pool a pod goes to: the cheapest on-demand one that fits, and for each other one why not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from modelservice.domain.prices import ON_DEMAND, PriceUnknownError, dominant_share, node_ceiling, pod_rate
+from modelservice.domain.quantities import show, wholes
+from modelservice.domain.specs import Pool, Runtime, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A pool that fits.
+
+    `price` is what a pod costs per hour at the on-demand price, `ceiling` what is held for it, both in micro-units;
+    `requests` is what it asks of a node there, in integers of `quantities`.
+    """
+
+    pool: Pool
+    purchase: str
+    price: int
+    ceiling: int
+    requests: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A pool that does not, and why, as the end of a sentence that begins with its name; `currency` when only that is wrong."""
+
+    pool: str
+    why: str
+    currency: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """All pools, judged: options from the cheapest on, ties by name."""
+
+    options: tuple[Option, ...]
+    rejections: tuple[Rejection, ...]
+
+    def prefer(self, pool: str | None) -> Option | None:
+        """The option of the pool that is in use already, which is kept while it fits, else the cheapest."""
+        return next((option for option in self.options if option.pool.name == pool), next(iter(self.options), None))
+
+    @property
+    def other_currency(self) -> bool:
+        """Whether no pool is left, and at least one would be if it were priced in the budget's currency."""
+        return not self.options and any(rejection.currency for rejection in self.rejections)
+
+
+def requested(pod: Workload, pool: Pool) -> dict[str, str]:
+    """The requests of a pod on that pool: a limit counts as a request, and an accelerator is asked for if none is."""
+    requests = {**pod.limits, **pod.requests}
+    if pool.resource is not None:
+        requests.setdefault(pool.resource, "1")
+    return requests
+
+
+def select(pod: Workload, runtime: Runtime, pools: Iterable[Pool], currencies: Collection[str]) -> Selection:
+    """Judge the pools for one kind of pod; `currencies` are those of the budgets that pay, any if empty."""
+    options, rejections = [], []
+    for pool in sorted(pools, key=lambda each: each.name):
+        judged = _judge(pod, runtime, pool)
+        if isinstance(judged, str):
+            rejections.append(Rejection(pool.name, judged))
+        elif currencies and set(currencies) != {pool.currency}:
+            why = f"is priced in {pool.currency} and the budget is in {' and '.join(sorted(currencies))}"
+            rejections.append(Rejection(pool.name, why, currency=True))
+        else:
+            options.append(judged)
+    options.sort(key=lambda each: (each.pool.currency, each.price, each.pool.name))
+    return Selection(tuple(options), tuple(rejections))
+
+
+def _judge(pod: Workload, runtime: Runtime, pool: Pool) -> Option | str:
+    if pod.pools and pool.name not in pod.pools:
+        return "is not among placement.pools"
+    if pod.accelerators and pool.accelerator not in pod.accelerators:
+        return f"has {pool.accelerator}, which is not among placement.accelerators"
+    if pool.accelerator not in runtime.engines:
+        return f"has {pool.accelerator}, on which the runtime {runtime.name} does not run"
+    requests = wholes(requested(pod, pool))
+    if lack := _lack(requests, pool.allocatable):
+        return lack
+    return price(pool, requests)
+
+
+def price(pool: Pool, requests: Mapping[str, int]) -> Option | str:
+    """What a pod with these requests costs on the pool, or why that is not known."""
+    try:
+        share = dominant_share(requests, pool.allocatable)
+    except ValueError as error:
+        return f"cannot hold it: {error}"
+    try:
+        ceiling = pod_rate(node_ceiling(pool.prices, pool.margin_percent), share)
+    except PriceUnknownError as unknown:
+        return f"has no usable price: {unknown}"
+    return Option(pool, ON_DEMAND, ceil(pool.prices[ON_DEMAND] * share), ceiling, requests)
+
+
+def _lack(requests: Mapping[str, int], allocatable: Mapping[str, int]) -> str:
+    for resource, amount in sorted(requests.items()):
+        room = allocatable.get(resource, 0)
+        if amount > room:
+            return f"offers {show(resource, room)} {resource} on a node and the pod asks for {show(resource, amount)}"
+    return ""

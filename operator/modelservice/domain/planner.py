@@ -1,0 +1,223 @@
+"""One plan for all services: where each goes and how many pods of it the budgets pay for.
+
+What is wanted is tried on a scratch copy of the book with the book's own operations, so a refusal here is the refusal that
+the book would give. Pods that exist come first; then the services take turns, one pod at a time, the one with the fewest
+pods first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from modelservice.domain.book import Book, Refusal, Terms
+from modelservice.domain.funding import admit, place, renew
+from modelservice.domain.ledger import advance, close, set_policies
+from modelservice.domain.placement import Option, price
+from modelservice.domain.settlement import Funding
+from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot
+from modelservice.domain.specs import Role, ServiceName
+
+DRAIN_MARGIN = 60
+"""Seconds beyond the pool's stop time before the end of a hold at which pods that cannot be renewed begin to be drained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Pods of a service that no money is there for: why, and how many."""
+
+    why: Refusal
+    pods: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """What one service gets.
+
+    `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
+    `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are replaced.
+    """
+
+    desired: int = 0
+    option: Option | None = None
+    workload: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    leaving: tuple[str, ...] = ()
+    training: Option | None = None
+    training_funded: bool = False
+    refused: Refused | None = None
+    expiring: Refusal | None = None
+    unpaid: bool = False
+
+    @property
+    def funded(self) -> int:
+        """Replicas of all its Deployments that are paid for."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The plan of all services, and what the book step may fund, by workload."""
+
+    services: Mapping[ServiceName, ServicePlan] = field(default_factory=dict)
+    funding: Mapping[str, Funding] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Ask:
+    """So many pods of one workload, of which `live` are in the book already and `granted` are paid for."""
+
+    service: ServiceName
+    workload: str
+    option: Option
+    terms: Terms
+    want: int
+    live: int
+    granted: int = 0
+    refusal: Refusal | None = None
+    expiring: Refusal | None = None
+
+    def funding(self) -> Funding:
+        """What the book step may do for it."""
+        pool = self.option.pool
+        return Funding(
+            self.granted,
+            self.terms,
+            pool.billed_from,
+            pool.start_seconds,
+            self.option.requests,
+            pool.selector,
+            self.option.ceiling,
+        )
+
+
+def plan(snapshot: Snapshot, now: int) -> Plan:
+    """Decide for every service; equal snapshots and times give equal plans."""
+    asks: dict[str, _Ask] = {}
+    drafts: dict[ServiceName, ServicePlan] = {}
+    for view in sorted(snapshot.services, key=lambda each: each.name):
+        drafts[view.name], own = _draft(view, snapshot)
+        asks.update({ask.workload: ask for ask in own})
+    _fund(snapshot, now, asks)
+    services = {name: _conclude(draft, name, asks) for name, draft in drafts.items()}
+    return Plan(services, {ask.workload: ask.funding() for ask in asks.values()})
+
+
+def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_Ask]]:
+    """Where the service goes and what it asks for, without money."""
+    unpaid = snapshot.budget_required and not snapshot.payers(view.name.namespace)
+
+    def ask(workload: str, role: Role, option: Option, want: int) -> _Ask:
+        rates = {policy.name: option.ceiling for policy in snapshot.payers(view.name.namespace)}
+        pool = option.pool
+        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing)
+        live = _live(snapshot, workload)
+        return _Ask(view.name, workload, option, terms, min(want, live) if unpaid else want, live)
+
+    newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
+    option, workload, desired = None, None, view.keep
+    if view.inference is not None:
+        desired = view.inference.count
+        option = view.inference.selection.prefer(newest.pool if newest else None)
+        workload = view.inference.workloads[option.pool.name] if option else None
+    desired = 0 if view.suspended else desired
+    wanted = workload.partition("/")[2] if workload else newest.name if newest else None
+    asks = []
+    for deployed, want in _shares(view, wanted, desired):
+        priced = price(snapshot.pools[deployed.pool], deployed.requests) if deployed.pool in snapshot.pools else ""
+        if isinstance(priced, Option) and f"{view.name.namespace}/{deployed.name}" != workload:
+            asks.append(ask(f"{view.name.namespace}/{deployed.name}", Role.INFERENCE, priced, want))
+    if option is not None and workload is not None:
+        asks.append(ask(workload, Role.INFERENCE, option, desired))
+    training = view.training.selection.prefer(None) if view.training and not view.suspended else None
+    if training is not None and view.training is not None:
+        asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
+    leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
+    wants = desired > 0 or training is not None
+    return ServicePlan(desired, option, workload, {}, leaving, training, unpaid=unpaid and wants), asks
+
+
+def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:
+    """Replicas of each Deployment: the old ones keep what the wanted one does not yet answer for, the newest first."""
+    rest = max(0, desired - sum(d.ready for d in view.deployed if d.name == wanted))
+    shares = []
+    for deployed in sorted(view.deployed, key=lambda each: (-each.created_at, each.name)):
+        if deployed.name == wanted:
+            shares.append((deployed, desired))
+        else:
+            shares.append((deployed, min(rest, deployed.replicas)))
+            rest -= shares[-1][1]
+    return shares
+
+
+def _live(snapshot: Snapshot, workload: str) -> int:
+    placement = snapshot.book.placements.get(workload)
+    if placement is None:
+        return 0
+    return sum(uid in snapshot.pods and snapshot.pods[uid].live for uid in placement.units)
+
+
+def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
+    """Set `granted` and `refusal` of every ask."""
+    book = set_policies(advance(snapshot.book, now), snapshot.policies)
+    for ask in asks.values():
+        placed = place(book, ask.workload, ask.terms)
+        if isinstance(placed, Refusal):
+            ask.refusal = placed
+        else:
+            book = placed
+    for ask in asks.values():
+        ask.granted = min(ask.want, ask.live)
+        if ask.granted and ask.workload in book.placements:
+            book = _keep_paying(book, ask, now, snapshot)
+    takers = [ask for ask in asks.values() if ask.refusal is None and ask.expiring is None]
+    while takers:
+        takers.sort(key=lambda ask: (ask.granted, ask.workload))
+        ask = takers.pop(0)
+        if ask.granted >= ask.want:
+            continue
+        tried = admit(book, ask.workload, [f"planned/{ask.workload}/{ask.granted}"])
+        if isinstance(tried, Refusal):
+            ask.refusal = tried
+            continue
+        book = tried
+        ask.granted += 1
+        takers.append(ask)
+
+
+def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:
+    """Renew what runs; when money is short and the hold ends soon, grant only as many pods as can be paid for longer."""
+    renewed = renew(book, ask.workload)
+    if not isinstance(renewed, Refusal):
+        return renewed
+    placement = book.placements[ask.workload]
+    hold = placement.hold_through
+    if hold is None or now < hold - (ask.option.pool.billing.stop + DRAIN_MARGIN):
+        return book
+    ask.expiring = renewed
+    pods = sorted(uid for uid in placement.units if uid in snapshot.pods and snapshot.pods[uid].live)
+    for count in range(ask.granted - 1, 0, -1):
+        trial = book
+        for uid in pods[count:]:
+            trial = close(trial, uid, book.time + 1)
+        longer = renew(trial, ask.workload)
+        if not isinstance(longer, Refusal):
+            ask.granted = count
+            return book
+    ask.granted = 0
+    return book
+
+
+def _conclude(draft: ServicePlan, name: ServiceName, asks: Mapping[str, _Ask]) -> ServicePlan:
+    own = [ask for ask in asks.values() if ask.service == name]
+    counts = {ask.workload.partition("/")[2]: ask.granted for ask in own if ask.terms.role == Role.INFERENCE}
+    training = next((ask for ask in own if ask.terms.role == Role.TRAINING), None)
+    refusal = next((ask.refusal for ask in own if ask.refusal is not None), None)
+    missing = sum(ask.want - ask.granted for ask in own if ask.refusal is not None)
+    return replace(
+        draft,
+        counts=counts,
+        training_funded=training is not None and 0 < training.want <= training.granted,
+        refused=Refused(refusal, missing) if refusal is not None else None,
+        expiring=next((ask.expiring for ask in own if ask.expiring is not None), None),
+    )

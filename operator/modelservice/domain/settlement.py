@@ -1,0 +1,249 @@
+"""One pass over the book: evidence in, money held, and what follows for the pods. See `ledger` for the order of the steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from modelservice.domain.book import Book, Refusal, Terms, Unit
+from modelservice.domain.funding import admit, drain, place, renew
+from modelservice.domain.ledger import (
+    Policy,
+    advance,
+    close,
+    collect,
+    differs,
+    end_gone,
+    end_seen,
+    prove,
+    release,
+    seal,
+    set_policies,
+    start_seen,
+)
+from modelservice.domain.prices import BillingStart, billed_since
+from modelservice.domain.snapshot import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Funding:
+    """What the plan grants a workload: so many pods under these terms.
+
+    The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the nodes of `selector`. `terms` is None when
+    the pool is not known now.
+    """
+
+    count: int
+    terms: Terms | None = None
+    billed_from: BillingStart = BillingStart.UNGATE
+    start_seconds: int = 0
+    requests: Mapping[str, int] = field(default_factory=dict)
+    selector: Mapping[str, str] = field(default_factory=dict)
+    ceiling: int = 0
+
+    def covers(self, pod: Pod) -> bool:
+        """Whether the pod is what was priced; one that a person made or changed may ask for more."""
+        dearer = any(amount > self.requests.get(resource, 0) for resource, amount in pod.requests.items())
+        return not dearer and self.selector.items() <= pod.selector.items()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Proof that a pod which is not there any more has stopped: when, if its kubelet said so; or that it was never bound."""
+
+    finished_at: int | None = None
+    never_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was seen after the book was read: our pods by UID at `date`, ends of pods that are gone, pages that are stored."""
+
+    date: int
+    pods: Mapping[str, Pod]
+    ends: Mapping[str, End] = field(default_factory=dict)
+    pages: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A pod to delete and the sentence that says why; `unbound` when it must never have been bound."""
+
+    pod: Pod
+    why: str
+    unbound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The next book and what to do once it is stored.
+
+    `ungate`: gated pods that are in it. `delete`: pods whose time is up, or that never found a node. `adopted`: pods that
+    were found running without a hold. `foreign`: gated pods that are not what was priced. `refusals`: by workload, why money for more or for longer is not there.
+    """
+
+    book: Book
+    changed: bool
+    ungate: tuple[Pod, ...] = ()
+    delete: tuple[Deletion, ...] = ()
+    adopted: tuple[Pod, ...] = ()
+    foreign: tuple[Pod, ...] = ()
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+
+
+def settle(
+    stored: Book, date: int, evidence: Evidence, policies: Iterable[Policy], funding: Mapping[str, Funding], margin: int
+) -> Settlement:
+    """Compute the next book from the stored one, read at `date`; pods are deleted `margin` seconds before their hold ends."""
+    book = set_policies(advance(stored, date), policies)
+    book = _take_evidence(book, evidence, funding)
+    book = collect(seal(book), evidence.pages)
+    refusals: dict[str, Refusal] = {}
+    book = _drain_leaving(book, evidence.pods)
+    book = _set_terms(book, funding, refusals)
+    book, adopted = _adopt(book, evidence.pods.values(), funding)
+    for workload in sorted({p.workload for p in book.placements.values()}):
+        if funding.get(workload, _UNPLANNED).count > 0:
+            book = _keep(renew(book, workload), book, workload, refusals)
+    book = _admit(book, evidence.pods.values(), funding, refusals)
+    return Settlement(
+        book,
+        differs(stored, book),
+        tuple(_gated_units(book, evidence.pods)),
+        (*_expired(book, evidence.pods, margin), *_lost(book, evidence.pods, funding)),
+        adopted,
+        tuple(pod for pod in evidence.pods.values() if pod.gated and _foreign(pod, funding)),
+        refusals,
+    )
+
+
+_UNPLANNED = Funding(1)
+
+
+def _keep(result: Book | Refusal, book: Book, workload: str, refusals: dict[str, Refusal]) -> Book:
+    if isinstance(result, Refusal):
+        refusals[workload] = result
+        return book
+    return result
+
+
+def _take_evidence(book: Book, evidence: Evidence, funding: Mapping[str, Funding]) -> Book:
+    for record in list(book.placements.values()):
+        grant = funding.get(record.workload, _UNPLANNED)
+        for uid, unit in record.units.items():
+            pod = evidence.pods.get(uid)
+            if pod is not None and pod.node is not None and not unit.proven:
+                since = billed_since(grant.billed_from, ungated_at=unit.start, started_at=pod.started_at)
+                if since is None and pod.terminal:
+                    since = unit.start
+                if since is not None:
+                    latest = evidence.date if grant.billed_from is BillingStart.UNGATE else None
+                    book = prove(book, uid, start_seen(evidence.date, since), pod.node, latest)
+            if pod is not None and pod.terminal:
+                book = close(book, uid, _end(evidence.date, pod.finished_at))
+            elif pod is None and (end := evidence.ends.get(uid)) is not None:
+                if end.never_bound and not unit.proven:
+                    book = release(book, uid)
+                elif end.finished_at is not None:
+                    book = close(book, uid, _end(evidence.date, end.finished_at))
+                else:
+                    book = close(book, uid, end_gone(record, evidence.date, fused=False))
+    return book
+
+
+def _end(list_date: int, finished_at: int | None) -> int:
+    return end_seen(list_date, list_date if finished_at is None else finished_at)
+
+
+def _set_terms(book: Book, funding: Mapping[str, Funding], refusals: dict[str, Refusal]) -> Book:
+    for workload, grant in sorted(funding.items()):
+        if grant.terms is not None:
+            book = _keep(place(book, workload, grant.terms), book, workload, refusals)
+    return book
+
+
+def _adopt(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding]) -> tuple[Book, tuple[Pod, ...]]:
+    """Take in pods that are bound and in no unit: what they cost is the truth, whether money was held for it or not."""
+    adopted = []
+    for pod in pods:
+        if (
+            pod.node is None
+            or pod.terminal
+            or book.placement_of(pod.uid) is not None
+            or pod.workload not in book.placements
+        ):
+            continue
+        placement = book.placements[pod.workload]
+        start = pod.started_at if pod.started_at is not None else pod.created_at
+        units = {**placement.units, pod.uid: Unit(min(start, book.time), pod.node)}
+        book = book.with_placement(replace(placement, units=units))
+        adopted.append(pod)
+    return book, tuple(adopted)
+
+
+def _drain_leaving(book: Book, pods: Mapping[str, Pod]) -> Book:
+    for record in list(book.placements.values()):
+        if not record.draining:
+            leaving = [uid for uid in record.units if uid not in pods or pods[uid].deleting]
+            book = drain(book, record.name, leaving)
+    return book
+
+
+def _admit(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding], refusals: dict[str, Refusal]) -> Book:
+    """Admit gated pods in turns, one of each workload at a time, as far as the plan grants them."""
+    waiting: dict[str, list[Pod]] = {}
+    for pod in sorted(pods, key=lambda each: (each.created_at, each.name)):
+        grant = funding.get(pod.workload)
+        if pod.gated and pod.live and grant and grant.covers(pod) and book.placement_of(pod.uid) is None:
+            waiting.setdefault(pod.workload, []).append(pod)
+    turns = sorted(name for name in waiting if name in book.placements)
+    while turns:
+        turns.sort(key=lambda name: (len(book.placements[name].units), name))
+        name = turns.pop(0)
+        placement = book.placements[name]
+        if not waiting[name] or len(placement.units) >= funding[name].count:
+            continue
+        admitted = admit(book, name, [waiting[name].pop(0).uid])
+        if isinstance(admitted, Refusal):
+            refusals[name] = admitted
+            continue
+        book = admitted
+        turns.append(name)
+    return book
+
+
+def _foreign(pod: Pod, funding: Mapping[str, Funding]) -> bool:
+    grant = funding.get(pod.workload)
+    return grant is not None and not grant.covers(pod)
+
+
+def _gated_units(book: Book, pods: Mapping[str, Pod]) -> Iterable[Pod]:
+    for record in book.placements.values():
+        if not record.draining:
+            yield from (pods[uid] for uid in record.units if uid in pods and pods[uid].gated and pods[uid].live)
+
+
+def _expired(book: Book, pods: Mapping[str, Pod], margin: int) -> Iterable[Deletion]:
+    for record in book.placements.values():
+        if record.hold_through is None or book.time < record.hold_through - margin:
+            continue
+        for uid in record.units:
+            pod = pods.get(uid)
+            if pod is not None and pod.live:
+                yield Deletion(
+                    pod, f"Pod {pod.name} is stopped: no budget pays for it any longer.", unbound=pod.node is None
+                )
+
+
+def _lost(book: Book, pods: Mapping[str, Pod], funding: Mapping[str, Funding]) -> Iterable[Deletion]:
+    for record in book.placements.values():
+        grant = funding.get(record.workload)
+        if grant is None or grant.start_seconds <= 0:
+            continue
+        for uid, unit in record.units.items():
+            pod = pods.get(uid)
+            if pod is None or pod.gated or pod.node is not None or not pod.live:
+                continue
+            if book.time - unit.start > 2 * grant.start_seconds:
+                why = f"Pod {pod.name} found no node within {2 * grant.start_seconds} s; its money is given back."
+                yield Deletion(pod, why, unbound=True)

@@ -1,0 +1,94 @@
+"""What one pass of the planner looks at: the services, what runs for them, the budgets and the book. Times in epoch seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from modelservice.domain.book import Book
+from modelservice.domain.ledger import Policy
+from modelservice.domain.placement import Selection
+from modelservice.domain.specs import Pool, Role, ServiceName
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of ours.
+
+    `requests` are those of all its containers in integers of `quantities`, `selector` is its node selector.
+    `workload` is namespace/name of its Deployment or Job. `node` is None until it is bound. `started_at` is the start of its
+    first container, `ready_since` when it became ready, `finished_at` the end that its kubelet reported; each None before.
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    version: str
+    service: ServiceName
+    role: Role
+    workload: str
+    created_at: int
+    gated: bool
+    node: str | None = None
+    started_at: int | None = None
+    ready_since: int | None = None
+    terminal: bool = False
+    finished_at: int | None = None
+    deleting: bool = False
+    requests: Mapping[str, int] = field(default_factory=dict)
+    selector: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def live(self) -> bool:
+        """Whether it is there to stay: not ended and not being deleted."""
+        return not self.terminal and not self.deleting
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A Deployment of a service: its placement, its pool, and what one pod requests in integers of `quantities`."""
+
+    name: str
+    placement: str
+    pool: str
+    requests: Mapping[str, int]
+    replicas: int
+    ready: int
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Pods of one kind that a service wants: the judged pools, and the workload's name for each pool that fits."""
+
+    selection: Selection
+    workloads: Mapping[str, str]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceView:
+    """One service with what it wants and has. `inference` is None while it cannot be rendered: what runs is kept then."""
+
+    name: ServiceName
+    suspended: bool
+    inference: Wish | None = None
+    keep: int = 0
+    training: Wish | None = None
+    deployed: tuple[Deployed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a plan depends on."""
+
+    services: tuple[ServiceView, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    policies: tuple[Policy, ...] = ()
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    book: Book = field(default_factory=Book)
+    budget_required: bool = False
+
+    def payers(self, namespace: str) -> tuple[Policy, ...]:
+        """The budgets that pay for pods of a namespace: scope decides, nobody chooses."""
+        return tuple(policy for policy in self.policies if policy.name.partition("/")[0] == namespace)

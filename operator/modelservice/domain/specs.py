@@ -1,0 +1,145 @@
+"""What people write, as the decisions see it: services, runtimes and pools without their Kubernetes clothes.
+
+Environment variables, volumes and tolerations are kept in the JSON of a pod spec, since only a pod interprets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from modelservice.domain.demand import Scaling
+from modelservice.domain.prices import Billing, BillingStart
+
+Json = Mapping[str, Any]
+
+
+class Role(StrEnum):
+    """What a pod of a service does."""
+
+    INFERENCE = "Inference"
+    TRAINING = "Training"
+
+
+class ServiceName(NamedTuple):
+    """Identity of a ModelService."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPath:
+    """A directory or file on a persistent volume claim of the service's namespace."""
+
+    claim: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"pvc://{self.claim}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model that can be served; `digest` is empty for one that the user put there."""
+
+    where: ClaimPath
+    digest: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The pod of one role as the user describes it; empty `pools` and `accelerators` mean every one."""
+
+    runtime: str
+    requests: Mapping[str, str]
+    limits: Mapping[str, str] = field(default_factory=dict)
+    image: str | None = None
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: tuple[Json, ...] = ()
+    volumes: tuple[Json, ...] = ()
+    pools: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """How the model is served: between `minimum` and `maximum` replicas."""
+
+    pod: Workload
+    minimum: int
+    maximum: int
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A run that makes the model: `files` names a ConfigMap, failed attempts are repeated up to `backoff_limit` times."""
+
+    pod: Workload
+    output: ClaimPath
+    files: str | None = None
+    backoff_limit: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One ModelService."""
+
+    name: ServiceName
+    uid: str
+    generation: int
+    suspended: bool
+    model: ClaimPath | None
+    inference: Inference | None
+    training: Training | None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How a runtime runs on one type of accelerator."""
+
+    image: str
+    args: tuple[str, ...] = ()
+    env: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One ModelRuntime; `series` maps running, waiting and requests to the engine's names of them."""
+
+    name: str
+    role: Role
+    port: int
+    metrics_path: str
+    series: Mapping[str, str]
+    engines: Mapping[str, Engine]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """One ComputePool.
+
+    `allocatable` is one node in integers of `quantities`; `prices` maps purchase options to micro-units per node hour;
+    `resource` is the extended resource of its accelerators.
+    """
+
+    name: str
+    currency: str
+    accelerator: str
+    resource: str | None
+    allocatable: Mapping[str, int]
+    selector: Mapping[str, str]
+    tolerations: tuple[Json, ...]
+    prices: Mapping[str, int]
+    margin_percent: int
+    billed_from: BillingStart
+    billing: Billing
+    start_seconds: int

@@ -1,0 +1,70 @@
+"""Identities that are made from parts. They must never change for equal parts: a changed one restarts model pods."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from modelservice.domain.specs import Artifact, Engine, Inference, Pool, Runtime, Training
+
+LAYOUT = 1
+"""Raised only when model pods have to be made anew although nobody changed what they are made of."""
+
+
+def hash8(parts: Any) -> str:
+    """Eight hexadecimal digits of any JSON, whatever the order of its keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def placement_id(
+    spec: Inference, runtime: Runtime, engine: Engine, artifact: Artifact, pool: Pool, purchase: str
+) -> str:
+    """The identity of a placement: revision (what the pods are made of), pool and purchase option."""
+    pod = spec.pod
+    revision = {
+        "image": pod.image or engine.image,
+        "args": pod.args or engine.args,
+        "env": [engine.env, pod.env],
+        "volumes": pod.volumes,
+        "requests": pod.requests,
+        "limits": pod.limits,
+        "runtime": {"port": runtime.port, "metricsPath": runtime.metrics_path},
+        "artifact": [artifact.where.claim, artifact.where.path, artifact.digest],
+    }
+    return hash8({"layout": LAYOUT, "revision": revision, "pool": _pool(pool), "purchase": purchase})
+
+
+def run_id(training: Training) -> str:
+    """The identity of a training run: what the user wrote, so that a new run starts only on a changed spec."""
+    pod = training.pod
+    return hash8(
+        {
+            "runtime": pod.runtime,
+            "image": pod.image,
+            "command": pod.command,
+            "args": pod.args,
+            "env": pod.env,
+            "requests": pod.requests,
+            "limits": pod.limits,
+            "files": training.files,
+            "output": [training.output.claim, training.output.path],
+        }
+    )
+
+
+def attempt_id(run: str, attempt: int, pool: Pool, purchase: str) -> str:
+    """The identity of the placement of one attempt."""
+    return hash8({"run": run, "attempt": attempt, "pool": pool.name, "purchase": purchase})
+
+
+def _pool(pool: Pool) -> Mapping[str, Any]:
+    return {
+        "name": pool.name,
+        "selector": dict(pool.selector),
+        "tolerations": pool.tolerations,
+        "resource": pool.resource,
+        "stopSeconds": pool.billing.stop,
+    }

@@ -1,0 +1,47 @@
+"""Names that our objects carry on the cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from modelservice.domain.specs import Role, Service, ServiceName
+
+API_VERSION = "modelservice.dev/v1alpha1"
+GATE = "modelservice.dev/budget"
+NAME = "modelservice.dev/name"
+ROLE = "modelservice.dev/role"
+PLACEMENT = "modelservice.dev/placement"
+VARIANT = "modelservice.dev/variant"
+POOL = "modelservice.dev/pool"
+RUN = "modelservice.dev/run"
+ATTEMPT = "modelservice.dev/attempt"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "modelservice"
+BASE_VARIANT = "base"
+APPLIED_HASH = "modelservice.dev/applied-hash"
+ARTIFACT = "modelservice.dev/artifact"
+DIGEST = "modelservice.dev/artifact-digest"
+
+
+def child_labels(service: ServiceName) -> dict[str, str]:
+    """Labels of every child of a service."""
+    return {MANAGED_BY: MANAGER, NAME: service.name}
+
+
+def pod_labels(service: ServiceName, role: Role, placement: str, pool: str) -> dict[str, str]:
+    """Labels of a workload and its pods."""
+    return {**child_labels(service), ROLE: role.value, PLACEMENT: placement, VARIANT: BASE_VARIANT, POOL: pool}
+
+
+def owner(service: Service) -> list[dict[str, Any]]:
+    """The owner reference that lets the garbage collector remove a child with its service."""
+    return [
+        {
+            "apiVersion": API_VERSION,
+            "kind": "ModelService",
+            "name": service.name.name,
+            "uid": service.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+    ]
