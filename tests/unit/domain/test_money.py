@@ -1,5 +1,4 @@
 import pytest
-
 from modelservice.domain.money import check_currency, cost, format_amount, parse_amount, parse_price
 
 
@@ -20,8 +19,10 @@ def test_a_decimal_string_is_read_to_the_micro_unit(text: str, micros: int) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-1", "-1000000", "+1", "NaN", "inf", "1,39", "1e-9", "1.", ".5", "01", "1.0000001", " 1", "1\n", "1_000", "١"]
-    + ["1000000000000"],
+    [
+        *("", "-1", "-1000000", "+1", "NaN", "inf", "1,39", "1e-9", "1.", ".5", "01", "1.0000001"),
+        *(" 1", "1\n", "1_000", "\u0661", "1000000000000"),
+    ],
 )
 def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not an amount: write digits"):
@@ -36,7 +37,14 @@ def test_a_price_of_zero_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("micros", "text"),
-    [(0, "0.00"), (12_500_000, "12.50"), (278, "0.000278"), (-1_000_000, "-1.00"), (-1, "-0.000001"), (120_000, "0.12")],
+    [
+        (0, "0.00"),
+        (12_500_000, "12.50"),
+        (278, "0.000278"),
+        (-1_000_000, "-1.00"),
+        (-1, "-0.000001"),
+        (120_000, "0.12"),
+    ],
 )
 def test_an_amount_is_written_with_two_decimals_or_what_it_needs(micros: int, text: str) -> None:
     assert format_amount(micros) == text

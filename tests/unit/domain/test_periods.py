@@ -1,7 +1,6 @@
 from datetime import UTC, datetime
 
 import pytest
-
 from modelservice.domain.periods import Calendar, Period, load_zone
 
 HOUR = 3600
@@ -45,7 +44,9 @@ def test_a_day_of_a_clock_change_has_its_real_length(date: str, hours: int) -> N
 
 
 @pytest.mark.parametrize("calendar", Calendar)
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/St_Johns", "Pacific/Apia", "America/Havana", "Asia/Gaza"])
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Europe/Zurich", "America/St_Johns", "Pacific/Apia", "America/Havana", "Asia/Gaza"]
+)
 def test_periods_tile_time_without_gap_or_overlap(calendar: Calendar, zone: str) -> None:
     period, time = Period(calendar, zone), at("1987-03-01T00:00")
     span = period.span_at(time)

@@ -1,7 +1,6 @@
 from fractions import Fraction
 
 import pytest
-
 from modelservice.domain.prices import (
     Billing,
     BillingStart,

@@ -1,0 +1,240 @@
+from dataclasses import replace
+
+import pytest
+from modelservice.domain.book import Blocked, Book, Refusal, Unit
+from modelservice.domain.funding import (
+    HORIZON_SECONDS,
+    LEAST_GAIN_SECONDS,
+    MAX_UNITS,
+    RENEW_BELOW_SECONDS,
+    admit,
+    drain,
+    due,
+    may_ungate,
+    place,
+    renew,
+    solvent,
+)
+from modelservice.domain.ledger import advance, close, prove, set_policies
+from modelservice.domain.prices import Billing
+
+from tests.unit.domain.books import (
+    FOR_ONE,
+    LATE,
+    MONTH_END,
+    NOW,
+    SECOND,
+    STOP,
+    TEAM,
+    WORK,
+    admitted,
+    opened,
+    policy,
+    posted,
+    sure,
+    terms,
+    worst,
+)
+
+
+def test_an_admitted_pod_is_held_through_the_horizon_and_its_overrun() -> None:
+    book = admitted(opened(), "a")
+    assert book.placements[WORK].hold_through == NOW + HORIZON_SECONDS
+    assert worst(book) == FOR_ONE
+
+
+def test_a_pod_that_the_limit_cannot_bear_is_refused_with_need_and_have() -> None:
+    book = admitted(opened(policy(2 * FOR_ONE - 1)), "a")
+    refusal = admit(book, WORK, ["b"])
+    assert refusal == Refusal(Blocked.LIMIT, TEAM, FOR_ONE, FOR_ONE - 1, "USD", book.accounts[0].start)
+    assert isinstance(admit(set_policies(book, [policy(2 * FOR_ONE)]), WORK, ["b"]), Book)
+
+
+def test_the_rate_is_checked_before_the_money() -> None:
+    book = admitted(opened(policy(FOR_ONE, max_rate=2 * SECOND - 1)), "a")
+    refusal = admit(book, WORK, ["b"])
+    assert refusal == Refusal(Blocked.RATE, TEAM, SECOND, SECOND - 1, "USD", book.accounts[0].start)
+
+
+def test_gated_and_stopping_pods_count_against_the_rate_until_they_are_closed() -> None:
+    book = admitted(opened(policy(max_rate=SECOND)), "a")
+    draining = drain(book, WORK, ["a"])
+    assert isinstance(admit(draining, WORK, ["b"]), Refusal)
+    closed = close(draining, "a", NOW + 10)
+    assert isinstance(admit(closed, WORK, ["b"]), Book)
+
+
+def test_a_gang_is_admitted_whole_or_not_at_all() -> None:
+    book = opened(policy(3 * FOR_ONE))
+    assert len(admitted(book, "a", "b", "c").placements[WORK].units) == 3
+    refusal = admit(book, WORK, ["a", "b", "c", "d"])
+    assert isinstance(refusal, Refusal)
+    assert (refusal.need, refusal.have) == (4 * FOR_ONE, 3 * FOR_ONE)
+
+
+def test_a_pod_is_admitted_once() -> None:
+    book = admitted(opened(), "a")
+    assert admitted(book, "a") == book
+    drained = drain(book, WORK, ["a"])
+    assert admitted(drained, "a") == drained
+
+
+def test_every_policy_must_bear_a_pod() -> None:
+    poor = policy(FOR_ONE - 1, name="team/poor")
+    refusal = admit(opened(policy(), poor, of=terms(payers=(TEAM, "team/poor"))), WORK, ["a"])
+    assert isinstance(refusal, Refusal)
+    assert (refusal.policy, refusal.blocked_by) == ("team/poor", Blocked.LIMIT)
+
+
+def test_each_period_that_a_hold_touches_must_bear_its_part() -> None:
+    begin = MONTH_END - 1000
+    book = set_policies(opened(policy(FOR_ONE), at=begin), [policy(FOR_ONE)])
+    tight = Book(book.time, (book.accounts[0], replace(book.accounts[1], limit=FOR_ONE - 1001)), book.placements)
+    refusal = admit(tight, WORK, ["a"])
+    assert refusal == Refusal(Blocked.LIMIT, TEAM, FOR_ONE - 1000, FOR_ONE - 1001, "USD", MONTH_END)
+
+
+def test_a_period_without_account_bears_nothing() -> None:
+    book = opened(at=MONTH_END - 1000)
+    refusal = admit(Book(book.time, book.accounts[:1], book.placements), WORK, ["a"])
+    assert isinstance(refusal, Refusal)
+    assert (refusal.period_start, refusal.have) == (MONTH_END, 0)
+
+
+def test_a_pod_that_no_policy_pays_for_is_in_the_book_without_an_end() -> None:
+    book = admitted(opened(of=terms(payers=())), "a")
+    assert book.placements[WORK].hold_through is None
+    assert may_ungate(book, "a", NOW)
+    assert renew(advance(book, NOW + 10**6), WORK) == advance(book, NOW + 10**6)
+
+
+def test_another_currency_than_the_budgets_is_refused() -> None:
+    refusal = place(opened(), "team/other", replace(terms(), currency="EUR"))
+    assert refusal == Refusal(Blocked.CURRENCY, TEAM, currency="USD")
+
+
+def test_a_full_ledger_refuses() -> None:
+    book = opened()
+    crowd = replace(book.placements[WORK], units={f"u{n}": Unit(NOW) for n in range(MAX_UNITS)})
+    assert admit(book.with_placement(crowd), WORK, ["x"]) == Refusal(Blocked.LEDGER_FULL, "", 1, 0)
+
+
+def test_a_hold_is_renewed_below_half_of_the_horizon() -> None:
+    book = admitted(opened(), "a")
+    still = advance(book, NOW + RENEW_BELOW_SECONDS)
+    assert renew(still, WORK) == still
+    later = advance(book, NOW + RENEW_BELOW_SECONDS + 1)
+    assert sure(renew(later, WORK)).placements[WORK].hold_through == later.time + HORIZON_SECONDS
+
+
+def test_a_renewal_reaches_as_far_as_the_money_and_a_small_gain_is_refused() -> None:
+    later = NOW + 2000
+    reached = advance(admitted(opened(policy(FOR_ONE + LEAST_GAIN_SECONDS)), "a"), later)
+    refused = advance(admitted(opened(policy(FOR_ONE + LEAST_GAIN_SECONDS - 1)), "a"), later)
+    book = sure(renew(reached, WORK))
+    assert book.placements[WORK].hold_through == NOW + HORIZON_SECONDS + LEAST_GAIN_SECONDS
+    assert worst(book) == book.accounts[0].limit
+    refusal = renew(refused, WORK)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.blocked_by, refusal.have) == (Blocked.LIMIT, LEAST_GAIN_SECONDS - 1)
+
+
+def test_a_drained_pod_keeps_its_hold_and_is_not_renewed() -> None:
+    book = drain(admitted(opened(), "a", "b"), WORK, ["a"])
+    assert sorted(book.placements) == [WORK, f"{WORK}~1"]
+    assert worst(book) == 2 * FOR_ONE
+    later = sure(renew(advance(book, NOW + 3000), WORK))
+    assert later.placements[f"{WORK}~1"].hold_through == NOW + HORIZON_SECONDS
+    assert worst(later) == 2 * FOR_ONE + 3000
+
+
+def test_pods_that_are_drained_one_after_another_have_records_of_their_own() -> None:
+    book = admitted(opened(), "a", "b", "c")
+    for uid in ("a", "b"):
+        book = drain(book, WORK, [uid])
+    assert sorted(book.placements) == [WORK, f"{WORK}~1", f"{WORK}~2"]
+    book = drain(close(book, "a", NOW + 5), WORK, ["c"])
+    assert sorted(book.placements) == [WORK, f"{WORK}~1", f"{WORK}~2"]
+    assert drain(book, WORK, ["unknown"]) == book
+    assert drain(book, "team/unknown", ["a"]) == book
+
+
+def test_a_dearer_price_cuts_proven_pods_and_bills_the_past_as_agreed() -> None:
+    book = prove(admitted(opened(), "a"), "a", NOW, "n")
+    book = sure(place(advance(book, NOW + 1000), WORK, terms(2 * SECOND)))
+    assert posted(book) == 1000
+    assert worst(book) == 1000 + 2 * (FOR_ONE - 1000)
+    assert posted(advance(book, NOW + 1500)) == 1000 + 2 * 500
+
+
+def test_a_hold_that_a_dearer_price_makes_too_long_is_shortened() -> None:
+    book = prove(admitted(opened(policy(FOR_ONE + 100)), "a"), "a", NOW, "n")
+    book = sure(place(advance(book, NOW + 1000), WORK, terms(2 * SECOND)))
+    assert worst(book) <= FOR_ONE + 100
+    assert worst(book) > FOR_ONE + 98
+    assert solvent(book, [TEAM])
+
+
+def test_a_price_beyond_any_hold_is_booked_and_admits_nothing_more() -> None:
+    book = prove(admitted(opened(policy(FOR_ONE)), "a"), "a", NOW, "n")
+    book = sure(place(advance(book, NOW + 3500), WORK, terms(100 * SECOND)))
+    assert book.placements[WORK].hold_through == book.time
+    assert not solvent(book, [TEAM])
+    assert isinstance(admit(book, WORK, ["b"]), Refusal)
+    assert not may_ungate(book, "a", book.time)
+
+
+def test_unproven_pods_are_held_at_the_dearer_of_two_terms_until_they_are_proven() -> None:
+    book = sure(place(admitted(opened(of=terms(2 * SECOND)), "a"), WORK, terms(SECOND)))
+    assert book.placements[WORK].terms.rates == {TEAM: 2 * SECOND}
+    book = sure(place(prove(book, "a", NOW, "n"), WORK, terms(SECOND)))
+    assert book.placements[WORK].terms.rates == {TEAM: SECOND}
+
+
+def test_draining_pods_follow_dearer_terms_only() -> None:
+    book = drain(prove(admitted(opened(), "a"), "a", NOW, "n"), WORK, ["a"])
+    cheaper, dearer = place(book, WORK, terms(SECOND - 1)), place(book, WORK, terms(SECOND + 1))
+    assert sure(cheaper).placements[f"{WORK}~1"].terms == terms()
+    assert sure(dearer).placements[f"{WORK}~1"].terms == terms(SECOND + 1)
+
+
+def test_running_pods_keep_the_longer_of_two_stop_times() -> None:
+    book = admitted(opened(), "a")
+    book = sure(place(book, WORK, terms(billing=Billing(STOP // 2, tail=30, late=LATE))))
+    assert book.placements[WORK].terms.billing == Billing(STOP, tail=30, late=LATE)
+
+
+def test_a_policy_that_newly_matches_pays_from_its_own_start() -> None:
+    book = prove(admitted(opened(), "a"), "a", NOW, "n")
+    book = set_policies(advance(book, NOW + 1000), [policy(), policy(name="team/new")])
+    book = sure(place(book, WORK, terms(payers=(TEAM, "team/new"))))
+    assert (posted(book), posted(book, "team/new")) == (1000, 0)
+    later = advance(book, NOW + 1100)
+    assert (posted(later), posted(later, "team/new")) == (1100, 100)
+
+
+def test_a_lowered_limit_refuses_any_rise_until_it_is_met() -> None:
+    book = set_policies(admitted(opened(), "a"), [policy(FOR_ONE - 1)])
+    assert not solvent(book, [TEAM])
+    assert isinstance(admit(book, WORK, ["b"]), Refusal)
+    assert isinstance(renew(advance(book, NOW + 2000), WORK), Refusal)
+
+
+@pytest.mark.parametrize(
+    ("answer", "uid", "may"),
+    [(NOW, "a", True), (NOW + 30, "a", True), (NOW + 31, "a", False), (NOW, "b", False), (NOW, "c", False)],
+)
+def test_only_a_fresh_write_that_pays_for_a_pod_ungates_it(answer: int, uid: str, may: bool) -> None:  # noqa: FBT001 a column
+    book = drain(admitted(opened(), "a", "b"), WORK, ["b"])
+    assert may_ungate(book, uid, answer) is may
+
+
+def test_an_insolvent_book_ungates_nothing() -> None:
+    book = set_policies(admitted(opened(), "a"), [policy(FOR_ONE - 1)])
+    assert not may_ungate(book, "a", NOW)
+
+
+def test_the_book_says_when_it_wants_to_be_looked_at() -> None:
+    assert due(Book()) is None
+    assert due(admitted(opened(), "a")) == NOW + HORIZON_SECONDS - RENEW_BELOW_SECONDS
+    assert due(drain(admitted(opened(), "a"), WORK, ["a"])) == NOW + HORIZON_SECONDS
