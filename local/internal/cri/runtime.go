@@ -36,6 +36,8 @@ const (
 	runtimeName    = "localcluster"
 	runtimeVersion = "0.1.0"
 	apiVersion     = "v1"
+	// kubeletVersion is the version of the interface that the kubelet insists on.
+	kubeletVersion = "0.1.0"
 )
 
 // Options configure a Runtime.
@@ -144,7 +146,7 @@ func (r *Runtime) container(id string) (*container, error) {
 // Version names this runtime.
 func (r *Runtime) Version(context.Context, string) (*runtimeapi.VersionResponse, error) {
 	return &runtimeapi.VersionResponse{
-		Version:           apiVersion,
+		Version:           kubeletVersion,
 		RuntimeName:       runtimeName,
 		RuntimeVersion:    runtimeVersion,
 		RuntimeApiVersion: apiVersion,
