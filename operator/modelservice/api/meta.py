@@ -40,7 +40,7 @@ class Condition(Shape):
             min_length=1, max_length=128, pattern=r"^[A-Z][A-Za-z0-9]*$", description="Why, in one word for programs."
         ),
     ]
-    message: Annotated[str, Field(max_length=4096, description="Why, in a sentence for people that says what to do.")]
+    message: Annotated[str, Field(max_length=32_768, description="Why, in a sentence for people that says what to do.")]
 
 
 Conditions = Annotated[tuple[Condition, ...], Field(max_length=16), keyed("type")]

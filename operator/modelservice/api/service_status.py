@@ -52,7 +52,7 @@ class TrainingStatus(Shape):
     ] = None
     message: Annotated[Sentence | None, Field(description="What the latest attempt said when it ended.")] = None
     metrics: Annotated[
-        dict[str, Annotated[str, Field(max_length=64)]],
+        dict[str, Annotated[str, Field(max_length=80)]],
         Field(max_length=32, description="Figures that the run reported, as decimal strings, for example loss."),
     ] = Field(default_factory=dict)
     artifact: Annotated[Artifact | None, Field(description="The model that the run published.")] = None
