@@ -16,7 +16,6 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -175,19 +174,18 @@ class Load:
             self.total.latencies.append(latency)
             self.interval.latencies.append(latency)
 
-    async def keep_rate(self, until: float) -> None:
+    async def keep_rate(self) -> None:
         """Send at a steady rate whatever the answers take."""
         began = time.monotonic()
-        due, count = began, 0
         async with asyncio.TaskGroup() as group:
-            while due < until:
+            for number in range(round(self.options.seconds * self.options.rps)):
+                due = began + number / self.options.rps
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 group.create_task(self.send_one(due))
-                count += 1
-                due = began + count / self.options.rps
 
-    async def keep_concurrency(self, until: float) -> None:
+    async def keep_concurrency(self) -> None:
         """Keep a number of requests open all the time."""
+        until = time.monotonic() + self.options.seconds
 
         async def repeat() -> None:
             while time.monotonic() < until:
@@ -226,9 +224,8 @@ async def run(options: argparse.Namespace) -> int:
     if url.scheme != "http" or not url.hostname or not url.path.endswith("/infer"):
         sys.exit(f"{options.url} is not the infer route of a model, as in http://host/v2/models/NAME/infer.")
     load = Load(options, url, await describe_model(url))
-    pace: Callable[[float], Awaitable[None]] = load.keep_rate if options.rps else load.keep_concurrency
     reporter = asyncio.create_task(load.report())
-    await pace(time.monotonic() + options.seconds)
+    await (load.keep_rate() if options.rps else load.keep_concurrency())
     reporter.cancel()
     summary = load.total.summary()
     print(json.dumps(summary), flush=True)

@@ -146,9 +146,12 @@ def worker_command(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def start_worker(arguments: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def start_worker(
+    arguments: Sequence[str], environment: dict[str, str], prefix: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[str]]:
     """A worker process whose standard error can be read; killed at the end when it still runs."""
-    process = subprocess.Popen(worker_command(*arguments), env=environment, stderr=subprocess.PIPE, text=True)
+    command = [*prefix, *worker_command(*arguments)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         yield process
     finally:

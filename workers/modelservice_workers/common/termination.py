@@ -13,6 +13,9 @@ LIMIT_BYTES: Final = 4096
 DEFAULT_PATH: Final = "/dev/termination-log"
 PATH_VARIABLE: Final = "MODELSERVICE_TERMINATION_LOG"
 
+_KEPT_CHARACTERS: Final = 256
+_LONGEST_CHARACTER_BYTES: Final = 12
+
 Outcome = Literal["Succeeded", "Interrupted", "Failed", "ModelLoadFailed"]
 
 _log = logging.getLogger(__name__)
@@ -37,15 +40,17 @@ class TerminationMessage:
     metrics: Mapping[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
-        """JSON of at most LIMIT_BYTES: metrics that do not fit are left out, then the message is cut."""
+        """JSON of at most LIMIT_BYTES: a long message is cut first, then metrics that do not fit are left out."""
+        text = self._cut(self.message, self.metrics, _KEPT_CHARACTERS)
         metrics = dict(self.metrics)
-        while metrics and len(self._encode(self.message, metrics)) > LIMIT_BYTES:
+        while metrics and len(self._encode(text, metrics)) > LIMIT_BYTES:
             metrics.popitem()
-        text = self.message
-        while text and len(self._encode(text, metrics)) > LIMIT_BYTES:
-            excess = len(self._encode(text, metrics)) - LIMIT_BYTES
-            text = text[: -max(1, excess // 6)]
-        return self._encode(text, metrics)
+        return self._encode(self._cut(text, metrics, 0), metrics)
+
+    def _cut(self, text: str, metrics: Mapping[str, str], kept: int) -> str:
+        while len(text) > kept and (excess := len(self._encode(text, metrics)) - LIMIT_BYTES) > 0:
+            text = text[: max(kept, len(text) - 1 - excess // _LONGEST_CHARACTER_BYTES)]
+        return text
 
     def _encode(self, message: str, metrics: Mapping[str, str]) -> bytes:
         document: dict[str, Any] = {"version": 1, "outcome": self.outcome}

@@ -43,9 +43,8 @@ def publish(staging: Path, final: Path, lineage: Mapping[str, str]) -> StoredArt
 
     When `final` holds an artifact already, that one is kept and returned. Raises ArtifactError.
     """
-    signature = _read_signature(staging / MODEL_NAME)
     digests = {name: file_digest(path) for name, path in list_files(staging) if name != MANIFEST_NAME}
-    manifest = Manifest(EXPORT_FORMAT, signature, digests, lineage)
+    manifest = Manifest(EXPORT_FORMAT, _read_signature(staging / MODEL_NAME), digests, lineage)
     (staging / MANIFEST_NAME).write_bytes(manifest.to_bytes())
     staging.chmod(0o755)
     _sync_tree(staging)
@@ -62,13 +61,12 @@ def publish(staging: Path, final: Path, lineage: Mapping[str, str]) -> StoredArt
 def find_published(final: Path) -> StoredArtifact | None:
     """The artifact that an earlier try of this attempt published, or None; raises ArtifactError for anything else."""
     try:
-        if not any(final.iterdir()):
-            return None
+        empty = not any(final.iterdir())
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ArtifactError(f"{final} cannot be read: {error.strerror}.") from error
-    return read_stored(final)
+        raise ArtifactError(f"{final} cannot be read: {error.strerror}; check the output's claim and path.") from error
+    return None if empty else read_stored(final)
 
 
 def _remove_leftovers(final: Path) -> None:
