@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build crds lint test test-all property demo cluster down lock
+.PHONY: help setup build crds lint test test-all property mutants demo cluster down lock
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,6 +28,9 @@ test-all: ## the same with 1000 random examples for each property
 
 property: setup ## the property tests with N random examples: make property N=5000
 	@$(PYTHON) scripts/stages.py property --examples $(or $(N),1000)
+
+mutants: setup ## break the book's rules one by one: each must be noticed, and by which seed
+	@$(VENV)/pytest -q -s tests/property/test_book_mutants.py
 
 demo: setup ## train, serve, scale and budget one model on a local cluster
 	@$(VENV)/python scripts/demo.py
