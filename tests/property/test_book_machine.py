@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -85,6 +86,9 @@ class BookMachine(RuleBasedStateMachine):
                 self.run.run_pass(operator)
             self.run.settle()
 
+
+# One test plays all examples, and `make property N=..` may ask for many.
+pytestmark = pytest.mark.timeout(300 + settings.default.max_examples)
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(stateful_step_count=40)
