@@ -126,7 +126,6 @@ class Operator:
             asyncio.create_task(self._resync(parts), name="resync"),
             work,
         ]
-        # Kopf comes last: when it ends it cancels the tasks that were created after its start.
         watches = asyncio.create_task(self._watch(parts, kopf_stop), name="watches")
         try:
             done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import kopf
 
@@ -25,7 +28,51 @@ class JitteredForever:
             yield seconds * random.uniform(0.7, 1.3)  # noqa: S311 - jitter is no secret
 
 
-def settings(sources: Iterable[Source]) -> kopf.OperatorSettings:
+async def run(
+    sources: Sequence[Source],
+    login: Callable[[], Awaitable[Connection]],
+    *,
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+    after_start: Callable[[], None] = lambda: None,
+) -> None:
+    """Watch all sources until `stop` is set; `ready` is set when the watches start.
+
+    Kopf ends with an exception when a watch breaks with anything but an expired version. It takes SIGTERM and SIGINT
+    for itself, so `after_start` may take them back.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=registry(sources, login),
+        settings=settings(sources),
+        clusterwide=True,
+        stop_flag=stop,
+        ready_flag=ready,
+    )
+    after_start()
+    await kopf.run_tasks(tasks, ignored=_TasksOfOthers())
+
+
+class _TasksOfOthers(Collection[asyncio.Task[Any]]):
+    """All tasks that do not run Kopf's code.
+
+    At its end Kopf waits for every task that is not in a given collection, and then cancels it. Meant are those that
+    existed before its start; but ours that came later, and those of the HTTP server, are no business of Kopf either.
+    """
+
+    _home = str(Path(kopf.__file__).parent)
+
+    def __contains__(self, task: object) -> bool:
+        code = getattr(task.get_coro(), "cr_code", None) if isinstance(task, asyncio.Task) else None
+        return code is None or not code.co_filename.startswith(self._home)
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter(task for task in asyncio.all_tasks() if task in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def settings(sources: Sequence[Source]) -> kopf.OperatorSettings:
     """Kopf reduced to watching: it writes nothing, elects nobody, scans nothing and never gives up."""
     kopf_settings = kopf.OperatorSettings()
     kopf_settings.networking.request_timeout = 30
@@ -48,7 +95,7 @@ def settings(sources: Iterable[Source]) -> kopf.OperatorSettings:
     return kopf_settings
 
 
-def registry(sources: Iterable[Source], login: Callable[[], Awaitable[Connection]]) -> kopf.OperatorRegistry:
+def registry(sources: Sequence[Source], login: Callable[[], Awaitable[Connection]]) -> kopf.OperatorRegistry:
     """One handler for each source, and the login."""
     handlers = kopf.OperatorRegistry()
 

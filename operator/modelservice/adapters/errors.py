@@ -38,6 +38,8 @@ def from_response(status: int, headers: Mapping[str, str], body: bytes, request:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         wait = headers.get("Retry-After") or details.get("retryAfterSeconds") or 1
         return TooManyRequests(message, retry_after=_seconds(wait), status=status, reason=reason)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and _is_other_object(details):
+        return Conflict(message, status=status, reason=reason)
     kind = _BY_STATUS.get(status, Unavailable if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Invalid)
     return kind(message, status=status, reason=reason)
 
@@ -55,6 +57,12 @@ def _status_object(body: bytes) -> tuple[str, str, Mapping[str, object]]:
     if not isinstance(status, dict):
         return "", "", {}
     return status.get("reason") or "", status.get("message") or "", status.get("details") or {}
+
+
+def _is_other_object(details: Mapping[str, object]) -> bool:
+    """Whether an apply named the uid of an object that is not there any more: a precondition, answered as a field."""
+    causes = details.get("causes")
+    return isinstance(causes, list) and any(cause.get("field") == "metadata.uid" for cause in causes)
 
 
 def _seconds(value: object) -> float:
