@@ -64,6 +64,12 @@ def test_gated_and_stopping_pods_count_against_the_rate_until_they_are_closed() 
     assert isinstance(admit(closed, WORK, ["b"]), Book)
 
 
+def test_an_admission_shortens_no_hold() -> None:
+    book = admitted(opened(), "a")
+    longer = replace(book.placements[WORK], hold_through=NOW + 2 * HORIZON_SECONDS)
+    assert admitted(book.with_placement(longer), "b").placements[WORK].hold_through == NOW + 2 * HORIZON_SECONDS
+
+
 def test_a_gang_is_admitted_whole_or_not_at_all() -> None:
     book = opened(policy(3 * FOR_ONE))
     assert len(admitted(book, "a", "b", "c").placements[WORK].units) == 3

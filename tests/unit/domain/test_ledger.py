@@ -141,6 +141,11 @@ def test_what_was_posted_beyond_a_proven_end_becomes_a_negative_adjustment() -> 
     assert (posted(book), book.gross(book.accounts[0])) == (200, before)
 
 
+def test_a_pod_that_ended_before_it_was_proven_needs_no_adjustment() -> None:
+    book = close(advance(admitted(opened(), "a"), NOW + 500), "a", NOW + 200)
+    assert book.accounts[0].lines == (Line("team/chat", "Inference", "cpu", 200, 0),)
+
+
 def test_a_minimum_counts_from_the_latest_time_at_which_billing_can_have_begun() -> None:
     minimum = Billing(STOP, minimum=60)
     short = prove(admitted(opened(of=terms(billing=minimum)), "a"), "a", NOW, "n", NOW + 40)
