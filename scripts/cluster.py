@@ -60,7 +60,7 @@ class Cluster:
         return self.run(*self.kubectl_command(*argv), stdin=stdin, timeout=timeout, check=check)
 
     def kubectl_command(self, *argv: str) -> list[str]:
-        return [str(REPO / "bin/localcluster"), "kubectl", *argv]
+        return [str(REPO / "bin/localcluster"), "kubectl", "--dir", str(self.directory), *argv]
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object as the API server has it, or None where there is none."""

@@ -27,7 +27,7 @@ def test_exec_runs_a_command_in_the_pod_and_service_names_resolve_there(quicksta
 
 
 def test_port_forward_reaches_the_service(quickstart: Cluster) -> None:
-    command = quickstart.kubectl_command("--kubeconfig", str(quickstart.kubeconfig), "-n", NAMESPACE, "port-forward", "svc/autoencoder", ":80")
+    command = quickstart.kubectl_command("-n", NAMESPACE, "port-forward", "svc/autoencoder", ":80")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
         try:
             assert forward.stdout is not None

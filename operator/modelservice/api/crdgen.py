@@ -45,7 +45,6 @@ def crd(kind: Kind) -> dict[str, Any]:
                 "plural": kind.plural,
                 "singular": kind.name.lower(),
                 "shortNames": [kind.short],
-                "categories": ["modelservice"],
             },
             "versions": [version],
         },

@@ -202,6 +202,12 @@ def test_short_names_and_plurals_are_told_apart() -> None:
     assert {crd(kind)["metadata"]["name"] for kind in KINDS} == {f"{kind.plural}.modelservice.dev" for kind in KINDS}
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_no_category_takes_the_name_by_which_one_object_is_asked_for(kind: Kind) -> None:
+    """`kubectl get modelservice NAME` means a whole category where one is named like a kind."""
+    assert "categories" not in crd(kind)["spec"]["names"]
+
+
 def test_a_field_of_two_types_is_refused_by_the_generator() -> None:
     class Loose(BaseModel):
         both: int | str
