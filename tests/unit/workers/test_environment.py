@@ -19,12 +19,7 @@ MODEL = {"MODEL_NAME": "m", "MODEL_PATH": "/mnt/models/m"}
 
 
 def test_settings_come_from_flags_then_variables_then_defaults() -> None:
-    environment = {
-        **MODEL,
-        "PORT": "9000",
-        "MODELSERVICE_MAX_BATCH_ROWS": "16",
-        "MODELSERVICE_DRAIN_DELAY_SECONDS": "0.5",
-    }
+    variables = {"PORT": "9000", "MODELSERVICE_MAX_BATCH_ROWS": "16", "MODELSERVICE_DRAIN_DELAY_SECONDS": "0.5"}
     settings = read_settings(["--port", "9001", "--model-name", "other"], {**MODEL, **variables})
     assert (settings.model_name, settings.model_path, settings.port) == ("other", "/mnt/models/m", 9001)
     assert (settings.max_batch_rows, settings.drain_delay_seconds) == (16, 0.5)
