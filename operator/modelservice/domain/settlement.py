@@ -101,7 +101,7 @@ def settle(
     refusals: dict[str, Refusal] = {}
     book = _drain_leaving(book, evidence.pods)
     book = _set_terms(book, funding, refusals)
-    book, adopted = _adopt(book, evidence.pods.values(), funding)
+    book, adopted = _adopt(book, evidence.pods.values())
     for workload in sorted({p.workload for p in book.placements.values()}):
         if funding.get(workload, _UNPLANNED).count > 0:
             book = _keep(renew(book, workload), book, workload, refusals)
@@ -162,7 +162,7 @@ def _set_terms(book: Book, funding: Mapping[str, Funding], refusals: dict[str, R
     return book
 
 
-def _adopt(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding]) -> tuple[Book, tuple[Pod, ...]]:
+def _adopt(book: Book, pods: Iterable[Pod]) -> tuple[Book, tuple[Pod, ...]]:
     """Take in pods that are bound and in no unit: what they cost is the truth, whether money was held for it or not."""
     adopted = []
     for pod in pods:

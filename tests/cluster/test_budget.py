@@ -1,0 +1,248 @@
+"""Money before pods: refusals with exact figures, nobody starts more than is funded, and every stored book is solvent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from modelservice.adapters.kube import Kube
+
+from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.scenes import Books, Scene, conditions, policy, staged
+
+GATE = "modelservice.dev/budget"
+
+
+@pytest.fixture
+async def scene(
+    cluster: Cluster, kube: Kube, namespace: str, nodes: FakeNodes, operators: Runs
+) -> AsyncIterator[Scene]:
+    """A pod of 1 cpu costs 1.00 USD an hour."""
+    async with staged(Scene(cluster, kube, namespace, nodes, operators), nodes=3) as made:
+        yield made
+
+
+@pytest.fixture
+async def books(scene: Scene) -> AsyncIterator[Books]:
+    watched = Books(scene)
+    watched.start()
+    yield watched
+    await watched.stop()
+    assert watched.seen, "no book was ever stored"
+    assert watched.insolvent() == []
+
+
+class Ungated:
+    """Remembers every pod of a namespace that was ever seen without the gate."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.uids: set[str] = set()
+        self.task = asyncio.create_task(self.watch())
+
+    async def watch(self) -> None:
+        while True:
+            for pod in (await self.scene.kube.list("Pod", namespace=self.scene.namespace)).items:
+                if not pod["spec"].get("schedulingGates"):
+                    self.uids.add(pod["metadata"]["uid"])
+            await asyncio.sleep(0.1)
+
+    async def stop(self) -> set[str]:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        return self.uids
+
+
+async def refusal(scene: Scene, service: str) -> dict[str, Any]:
+    async def seen() -> dict[str, Any] | None:
+        return (await scene.get("ModelService", service)).get("status", {}).get("refusal")
+
+    return await until(f"a refusal of {service}", seen) or {}
+
+
+async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace, rate="2.50"))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 3}))
+    assert await refusal(scene, "chat") == {
+        "policy": f"{scene.namespace}/team",
+        "blockedBy": "Rate",
+        "need": "1.00",
+        "have": "0.50",
+        "currency": "USD",
+        "replicas": 1,
+    }
+    message = await scene.condition("chat", "BudgetAdmitted", "False", "RateLimited")
+    assert "1.00 USD" in message
+    assert "0.50 USD" in message
+    served = await scene.ready("chat", 2)
+    assert served["status"]["desiredReplicas"] == 3
+    assert served["status"]["fundedReplicas"] == 2
+    (child,) = await scene.deployments("chat")
+    assert child["spec"]["replicas"] == 2
+    assert len(await scene.pods("chat")) == 2
+
+
+async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon(scene: Scene, books: Books) -> None:
+    # 3600 s ahead and 150 s to stop (120 s late, 30 s to stop): 1.041667 USD for one pod.
+    await scene.create(policy("team", scene.namespace, limit="2.50"))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 3}))
+    seen = await refusal(scene, "chat")
+    assert (seen["blockedBy"], seen["need"]) == ("Limit", "1.041667")
+    assert float(seen["have"]) == pytest.approx(2.50 - 2 * 1.041667, abs=0.02)
+    await scene.ready("chat", 2)
+    await scene.condition("chat", "BudgetAdmitted", "False", "BudgetExhausted")
+
+    async def reported() -> dict[str, Any] | None:
+        found = await scene.get("BudgetPolicy", "team")
+        ready = conditions(found).get("Ready", {})
+        return found if ready.get("reason") == "Exhausted" else None
+
+    budget = await until("the budget to say so", reported)
+    assert budget["status"]["limit"] == "2.50"
+    assert budget["status"]["ratePerHour"] == "2.00"
+    assert float(budget["status"]["available"]) < 1.05
+
+
+async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace, rate="2.50"))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 2}))
+    await scene.ready("chat", 2)
+    before = {pod["metadata"]["uid"] for pod in await scene.pods("chat")}
+    (child,) = await scene.deployments("chat")
+    ungated = Ungated(scene)
+    await scene.patch("Deployment", child["metadata"]["name"], "/spec/replicas", 10)
+
+    async def back() -> bool:
+        return (await scene.get("Deployment", child["metadata"]["name"]))["spec"]["replicas"] == 2
+
+    await until("the funded count to be restored", back)
+    await scene.ready("chat", 2)
+    assert await ungated.stop() <= before
+    assert {pod["metadata"]["uid"] for pod in await scene.pods("chat")} == before
+
+
+async def test_an_operator_that_is_replaced_half_way_starts_nothing_twice(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace, rate="4.00"))
+    first = await scene.operate()
+    ungated = Ungated(scene)
+    await scene.create(scene.service("chat", inference={"minReplicas": 4}))
+
+    async def begun() -> bool:
+        return bool(await scene.pods("chat"))
+
+    await until("the first pod", begun)
+    task = next(task for one, task in scene.runs.tasks if one is first)
+    task.cancel()  # no orderly end: what is in flight is lost
+    await asyncio.gather(task, return_exceptions=True)
+    scene.runs.tasks.clear()
+    await scene.operate()
+    await scene.ready("chat", 4)
+    assert len(await ungated.stop()) == 4
+    book = await scene.book()
+    assert sum(len(placement.units) for placement in book.placements.values()) == 4
+
+
+async def test_a_lowered_rate_lets_running_pods_run_and_starts_no_more(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace, rate="3.00"))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 2}))
+    await scene.ready("chat", 2)
+    await scene.patch("BudgetPolicy", "team", "/spec/maxRatePerHour", "1.50")
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 3)
+    seen = await refusal(scene, "chat")
+    assert (seen["blockedBy"], seen["need"], seen["have"]) == ("Rate", "1.00", "0.00")
+    assert len(await scene.pods("chat")) == 2
+
+
+async def test_money_of_a_stopped_pod_comes_back_when_its_node_has_reported_since(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace, limit="2.50"))
+    await scene.operate()
+    await scene.create(scene.service("one", inference={"minReplicas": 2}))
+    await scene.ready("one", 2)
+    await scene.create(scene.service("two"))
+    await scene.condition("two", "BudgetAdmitted", "False", "BudgetExhausted")
+    await scene.patch("ModelService", "one", "/spec/suspend", True)
+    await scene.condition("one", "Ready", "False", "Suspended")
+    await scene.ready("two", 1, seconds=60)
+
+
+async def test_another_currency_is_refused_and_never_converted(scene: Scene) -> None:
+    await scene.create(policy("team", scene.namespace, currency="EUR"))
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    message = await scene.condition("chat", "BudgetAdmitted", "False", "CurrencyMismatch")
+    assert "priced in USD" in message
+    assert "EUR" in message
+    assert await scene.pods("chat") == []
+
+
+async def test_a_required_budget_that_is_missing_starts_nothing(scene: Scene) -> None:
+    scene.settings["budget_required"] = True
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.condition("chat", "BudgetAdmitted", "False", "BudgetRequired")
+    assert await scene.pods("chat") == []
+    await scene.create(policy("team", scene.namespace))
+    await scene.ready("chat", 1)
+
+
+async def test_a_gated_pod_that_asks_for_more_than_was_priced_is_never_started(scene: Scene, books: Books) -> None:
+    await scene.create(policy("team", scene.namespace))
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+    (child,) = await scene.deployments("chat")
+    (pod,) = await scene.pods("chat")
+    spec = child["spec"]["template"]["spec"]
+    greedy = {**spec["containers"][0], "resources": {"requests": {"cpu": "4", "memory": "1Gi"}}}
+    fake = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "greedy", "namespace": scene.namespace, "labels": pod["metadata"]["labels"]},
+        "spec": {**spec, "containers": [greedy]},
+    }
+    fake["metadata"]["labels"] = {k: v for k, v in fake["metadata"]["labels"].items() if k != "pod-template-hash"}
+    made = await scene.create(fake)
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
+
+    async def two() -> bool:
+        return sum("nodeName" in one["spec"] for one in await scene.pods("chat")) == 2
+
+    await until("the second pod of its own", two)
+    book = await scene.book()
+    assert book.placement_of(made["metadata"]["uid"]) is None
+    assert (await scene.get("Pod", "greedy"))["spec"]["schedulingGates"] == [{"name": GATE}]
+
+
+async def test_a_pod_found_running_without_a_hold_is_booked_and_named(scene: Scene) -> None:
+    await scene.create(policy("team", scene.namespace))
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+    (child,) = await scene.deployments("chat")
+    await scene.runs.stop(scene.runs.tasks[0][0])
+    await scene.patch("Deployment", child["metadata"]["name"], "/spec/replicas", 2)
+
+    async def gated() -> dict[str, Any] | None:
+        return next((pod for pod in await scene.pods("chat") if pod["spec"].get("schedulingGates")), None)
+
+    waiting = await until("a gated pod", gated) or {}
+    name = waiting["metadata"]["name"]
+    operations = [{"op": "remove", "path": "/spec/schedulingGates/0"}]
+    await scene.kube.patch_json("Pod", scene.namespace, name, operations, manager="break-glass")
+
+    async def bound() -> bool:
+        return "nodeName" in (await scene.get("Pod", name))["spec"]
+
+    await until("the pod to be bound", bound)
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
+    await scene.operate()
+    message = await scene.condition("chat", "BudgetAdmitted", "False", "UnheldPods")
+    assert name in message
+    assert (await scene.book()).placement_of(waiting["metadata"]["uid"]) is not None
