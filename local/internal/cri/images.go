@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"modelservice.dev/local/internal/spec"
@@ -108,7 +106,7 @@ func (s *Images) PullImage(_ context.Context, image *runtimeapi.ImageSpec, _ *ru
 		return "", err
 	}
 	if !ok {
-		return "", status.Errorf(codes.NotFound, "localcluster pulls no images and its image map %s has no entry for %q: add one", s.file, image.GetImage())
+		return "", fmt.Errorf("localcluster pulls no images and its image map %s has no entry for %q: add one", s.file, image.GetImage())
 	}
 	return imageID(found), nil
 }

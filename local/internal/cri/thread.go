@@ -3,6 +3,8 @@ package cri
 import (
 	"errors"
 	"runtime"
+
+	"golang.org/x/sys/unix"
 )
 
 // thread is an operating system thread that has namespaces of its own. It holds
@@ -20,24 +22,46 @@ var errThreadEnded = errors.New("the pod sandbox has ended")
 func startThread(setup func() error) (*thread, error) {
 	t := &thread{work: make(chan func()), done: make(chan struct{})}
 	ready := make(chan error)
-	go func() {
-		// Never unlocked: the thread ends with this goroutine.
-		runtime.LockOSThread()
-		if err := setup(); err != nil {
-			ready <- err
+	goOnThread(func() {
+		err := setup()
+		ready <- err
+		if err == nil {
+			t.serve()
+		}
+	})
+	return t, <-ready
+}
+
+func (t *thread) serve() {
+	for {
+		select {
+		case call := <-t.work:
+			call()
+		case <-t.done:
 			return
 		}
-		ready <- nil
-		for {
-			select {
-			case call := <-t.work:
-				call()
-			case <-t.done:
-				return
-			}
+	}
+}
+
+// goOnThread runs call on a thread that ends with it, whatever call did to its
+// namespaces. That thread is never the main one: what /proc/self shows is the
+// main thread's, and the kubelet reads its mounts there.
+func goOnThread(call func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			call()
+			return
 		}
+		locked := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(locked)
+			call()
+		}()
+		<-locked
+		runtime.UnlockOSThread()
 	}()
-	return t, <-ready
 }
 
 // do runs call on the thread and returns its error.
@@ -59,9 +83,6 @@ func (t *thread) end() {
 // onThread runs call on a thread that is thrown away afterwards.
 func onThread(call func() error) error {
 	result := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		result <- call()
-	}()
+	goOnThread(func() { result <- call() })
 	return <-result
 }

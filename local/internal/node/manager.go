@@ -7,6 +7,8 @@ import (
 	"k8s.io/kubernetes/pkg/kubelet/cm"
 )
 
+const podsGroup = "/pods"
+
 // containerManager pretends the node's devices. Upstream's stub does the rest:
 // there are no cgroups to manage.
 type containerManager struct {
@@ -16,6 +18,26 @@ type containerManager struct {
 
 func newContainerManager(machine *machine) *containerManager {
 	return &containerManager{ContainerManager: cm.NewStubContainerManager(), machine: machine}
+}
+
+// podCgroups answers for cgroups that do not exist: no limits are set.
+type podCgroups struct {
+	cm.PodContainerManager
+}
+
+func (podCgroups) GetPodCgroupConfig(*v1.Pod, v1.ResourceName) (*cm.ResourceConfig, error) {
+	return &cm.ResourceConfig{}, nil
+}
+
+// NewPodContainerManager replaces upstream's stub, which has the kubelet log an
+// error at every sync of every pod.
+func (m *containerManager) NewPodContainerManager() cm.PodContainerManager {
+	return podCgroups{m.ContainerManager.NewPodContainerManager()}
+}
+
+// GetPodCgroupRoot names the sum of all pods for the kubelet's summary.
+func (m *containerManager) GetPodCgroupRoot() string {
+	return podsGroup
 }
 
 // GetCapacity adds the node's scratch space, the one capacity that the kubelet

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -56,6 +57,10 @@ const place = "/run/localcluster"
 // Run runs a node until ctx is done. The process must be root of a user
 // namespace and alone in its mount namespace.
 func Run(ctx context.Context, o Options) error {
+	// Containers must not inherit what this process was started with.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("node %s: cannot keep open files from containers (this needs Linux 5.11): %w", o.Name, err)
+	}
 	capacity, err := parseCapacity(o.Capacity)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", o.Name, err)
