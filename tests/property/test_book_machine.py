@@ -1,5 +1,6 @@
 """The book as a state machine: hypothesis chooses who does the next step, who dies, and what users change."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -88,7 +89,7 @@ class BookMachine(RuleBasedStateMachine):
 
 
 # One test plays all examples, and `make property N=..` may ask for many.
-pytestmark = pytest.mark.timeout(300 + settings.default.max_examples)
+pytestmark = pytest.mark.timeout(300 + int(os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES", "0")))
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(stateful_step_count=40)

@@ -72,7 +72,7 @@ class Period:
         """Return the one period that contains ``time``."""
         zone = load_zone(self.time_zone)
         floor, follow = _CALENDARS[self.calendar]
-        # A clock set back over midnight shows the old date again: begin one period early and walk by absolute bounds.
+        # Where clocks change at midnight, local dates are no order of time: begin one period early and walk.
         first = floor(floor(datetime.fromtimestamp(time, UTC).astimezone(zone).date()) - timedelta(days=1))
         start = _begin(first, zone)
         while True:
@@ -84,5 +84,5 @@ class Period:
 
 
 def _begin(day: date, zone: ZoneInfo) -> int:
-    """First instant of the date on the local clock: the earlier of two midnights, the jump over a skipped one."""
+    """Midnight as absolute time: the earlier of two; one that a clock change skips is told by the clock before it."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())

@@ -141,6 +141,11 @@ def test_what_was_posted_beyond_a_proven_end_becomes_a_negative_adjustment() -> 
     assert (posted(book), book.gross(book.accounts[0])) == (200, before)
 
 
+def test_a_pod_that_lives_beyond_its_hold_is_posted_as_long_as_it_is_not_proven_ended() -> None:
+    book = advance(prove(admitted(opened(), "a"), "a", NOW, "n"), NOW + FOR_ONE + 500)
+    assert posted(book) == worst(book) == FOR_ONE + 500
+
+
 def test_a_pod_that_ended_before_it_was_proven_needs_no_adjustment() -> None:
     book = close(advance(admitted(opened(), "a"), NOW + 500), "a", NOW + 200)
     assert book.accounts[0].lines == (Line("team/chat", "Inference", "cpu", 200, 0),)
