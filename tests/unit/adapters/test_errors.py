@@ -83,6 +83,16 @@ def test_a_taken_name_is_told_from_a_stale_version() -> None:
     assert not stale.already_exists
 
 
+def test_an_apply_to_an_object_that_was_made_anew_is_a_conflict() -> None:
+    causes = [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]
+    error = from_response(422, {}, status(reason="Invalid", details={"causes": causes}), "PATCH /x")
+    assert type(error) is Conflict
+    other = from_response(
+        422, {}, status(reason="Invalid", details={"causes": [{"field": "spec.replicas"}]}), "PATCH /x"
+    )
+    assert type(other) is Invalid
+
+
 def test_silence_names_the_request_even_when_the_error_says_nothing() -> None:
     assert str(from_silence(TimeoutError(), "GET /x")) == "GET /x: TimeoutError"
     assert str(from_silence(OSError("connection reset"), "GET /x")) == "GET /x: connection reset"

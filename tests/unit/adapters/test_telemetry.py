@@ -13,9 +13,10 @@ VERBS = {"count": "counter", "observe": "histogram", "set": "gauge"}
 
 
 def uses() -> list[tuple[str, str, frozenset[str]]]:
-    """Every call of a meter in the operator's source: verb, metric, labels."""
+    """Every call of a meter in the kit and its client: verb, metric, labels."""
     found = []
-    for path in sorted(Path(next(iter(modelservice.kit.__path__))).parent.rglob("*.py")):
+    kit = Path(next(iter(modelservice.kit.__path__)))
+    for path in (*sorted(kit.glob("*.py")), kit.parent / "adapters" / "kube.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(
