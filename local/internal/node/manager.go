@@ -20,13 +20,14 @@ func newContainerManager(machine *machine) *containerManager {
 	return &containerManager{ContainerManager: cm.NewStubContainerManager(), machine: machine}
 }
 
-// podCgroups answers for cgroups that do not exist: no limits are set.
+// podCgroups answers for cgroups that do not exist.
 type podCgroups struct {
 	cm.PodContainerManager
 }
 
+// GetPodCgroupConfig returns nil: no limits are set.
 func (podCgroups) GetPodCgroupConfig(*v1.Pod, v1.ResourceName) (*cm.ResourceConfig, error) {
-	return &cm.ResourceConfig{}, nil
+	return nil, nil
 }
 
 // NewPodContainerManager replaces upstream's stub, which has the kubelet log an
