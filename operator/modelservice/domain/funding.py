@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from .book import Blocked, Book, Placement, Refusal, Terms, Unit
-from .ledger import LOOKAHEAD_SECONDS, SEAL_AFTER_SECONDS, WRITE_SECONDS, bill, occupied
+from .ledger import WRITE_SECONDS, bill
 
 HORIZON_SECONDS = 3600
 """How far ahead each pod is paid when it is admitted or renewed."""
@@ -178,18 +178,6 @@ def may_ungate(book: Book, uid: str, answer_date: int) -> bool:
         and (placement.hold_through is None or answer_date < placement.hold_through)
         and solvent(book, placement.terms.rates.keys())
     )
-
-
-def due(book: Book) -> int | None:
-    """Next time at which the book asks for a reconcile although nothing happens, or None; past when money is short."""
-    times = [
-        p.hold_through if p.draining else p.hold_through - RENEW_BELOW_SECONDS
-        for p in occupied(book).values()
-        if p.hold_through is not None
-    ]
-    times += [a.end + SEAL_AFTER_SECONDS for a in book.accounts if not a.sealed]
-    times += [book.accounts_of(policy)[-1].end - LOOKAHEAD_SECONDS for policy in {a.policy for a in book.accounts}]
-    return min(times, default=None)
 
 
 def _latest(low: int, high: int, holds: Callable[[int], bool]) -> int:

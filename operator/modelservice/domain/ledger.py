@@ -220,9 +220,8 @@ def may_write(seconds_since_read: float) -> bool:
 
 def differs(before: Book, after: Book) -> bool:
     """Whether the step between two books is worth a write: anything but time and placements without pods."""
-    return before.accounts != after.accounts or occupied(before) != occupied(after)
+    return before.accounts != after.accounts or _occupied(before) != _occupied(after)
 
 
-def occupied(book: Book) -> dict[str, Placement]:
-    """The records that have pods."""
+def _occupied(book: Book) -> dict[str, Placement]:
     return {name: p for name, p in book.placements.items() if p.units}

@@ -9,7 +9,6 @@ from modelservice.domain.funding import (
     RENEW_BELOW_SECONDS,
     admit,
     drain,
-    due,
     may_ungate,
     place,
     renew,
@@ -238,9 +237,3 @@ def test_only_a_fresh_write_that_pays_for_a_pod_ungates_it(answer: int, uid: str
 def test_an_insolvent_book_ungates_nothing() -> None:
     book = set_policies(admitted(opened(), "a"), [policy(FOR_ONE - 1)])
     assert not may_ungate(book, "a", NOW)
-
-
-def test_the_book_says_when_it_wants_to_be_looked_at() -> None:
-    assert due(Book()) is None
-    assert due(admitted(opened(), "a")) == NOW + HORIZON_SECONDS - RENEW_BELOW_SECONDS
-    assert due(drain(admitted(opened(), "a"), WORK, ["a"])) == NOW + HORIZON_SECONDS
