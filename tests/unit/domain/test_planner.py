@@ -1,0 +1,158 @@
+"""One plan for all services: who gets how many pods, what is refused, and how one placement follows another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from modelservice.domain.book import Blocked, Book
+from modelservice.domain.planner import Plan, plan
+from modelservice.domain.settlement import Evidence, Settlement, settle
+from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
+from modelservice.domain.specs import Pool, ServiceName
+
+from tests.unit.domain.specs import HOUR, NOW, USD, gpu_pool, pod, policy, pool, running, view, wish
+
+CHAT = ServiceName("ns", "chat")
+CPU = pool()
+
+
+def snapshot(*views: ServiceView, **more: object) -> Snapshot:
+    given = {"pools": {"cpu": CPU}, "policies": (policy(),), "book": Book(time=NOW)}
+    return Snapshot(views, **{**given, **more})  # type: ignore[arg-type]
+
+
+def deployed(name: str, used: Pool = CPU, *, replicas: int, ready: int, created_at: int = NOW - HOUR) -> Deployed:
+    return Deployed(name, name.rpartition("-")[2], used.name, {"cpu": 1000, "memory": 2**30}, replicas, ready, created_at)
+
+
+def settled(made: Plan, pods: list[Pod], book: Book, now: int = NOW, **more: object) -> Settlement:
+    given = {"policies": [policy()], "margin": 10, **more}
+    evidence = Evidence(now, {one.uid: one for one in pods})
+    return settle(book, now, evidence, given["policies"], made.funding, given["margin"])  # type: ignore[arg-type]
+
+
+def test_a_service_gets_what_it_wants_when_there_is_money() -> None:
+    own = plan(snapshot(view(3, CPU)), NOW).services[CHAT]
+    assert own.counts == {"chat-cpu": 3}
+    assert own.refused is None
+
+
+def test_a_refusal_is_the_one_of_the_book_with_need_and_have() -> None:
+    own = plan(snapshot(view(4, CPU), policies=(policy(max_rate=2_500_000),)), NOW).services[CHAT]
+    assert own.funded == 2
+    assert own.refused is not None
+    assert own.refused.pods == 2
+    assert (own.refused.why.blocked_by, own.refused.why.need, own.refused.why.have) == (Blocked.RATE, USD, 500_000)
+
+
+def test_services_take_turns_so_that_one_big_wish_starves_nobody() -> None:
+    views = [view(10, CPU, name="big"), view(2, CPU, name="small")]
+    made = plan(snapshot(*views, policies=(policy(max_rate=4 * USD),)), NOW)
+    assert made.services[ServiceName("ns", "big")].funded == 2
+    assert made.services[ServiceName("ns", "small")].funded == 2
+
+
+def test_pods_that_exist_come_before_wishes() -> None:
+    first = plan(snapshot(view(3, CPU), policies=(policy(max_rate=3 * USD),)), NOW)
+    born = [pod(f"p{n}") for n in range(3)]
+    book = settled(first, born, Book(), policies=[policy(max_rate=3 * USD)]).book
+    views = [view(1, CPU, name="aaa"), view(3, CPU)]
+    pods = {f"p{n}": running(f"p{n}") for n in range(3)}
+    made = plan(snapshot(*views, policies=(policy(max_rate=3 * USD),), book=book, pods=pods), NOW + 1)
+    assert made.services[CHAT].funded == 3
+    assert made.services[ServiceName("ns", "aaa")].funded == 0
+
+
+def test_without_a_budget_everything_is_funded_unless_one_is_required() -> None:
+    assert plan(snapshot(view(3, CPU), policies=()), NOW).services[CHAT].funded == 3
+    own = plan(snapshot(view(3, CPU), policies=(), budget_required=True), NOW).services[CHAT]
+    assert (own.funded, own.unpaid) == (0, True)
+
+
+def test_a_suspended_service_gets_nothing() -> None:
+    own = plan(snapshot(view(3, CPU, suspended=True, deployed=(deployed("chat-cpu", replicas=3, ready=3),))), NOW)
+    assert own.services[CHAT].counts == {"chat-cpu": 0}
+
+
+def test_old_replicas_stay_until_new_ones_answer_for_them() -> None:
+    def counts(ready: int) -> dict[str, int]:
+        new = deployed("chat-cpu", replicas=3, ready=ready, created_at=NOW)
+        old = deployed("chat-old", replicas=3, ready=3)
+        return dict(plan(snapshot(view(3, CPU, deployed=(old, new))), NOW).services[CHAT].counts)
+
+    assert counts(0) == {"chat-cpu": 3, "chat-old": 3}
+    assert counts(2) == {"chat-cpu": 3, "chat-old": 1}
+    assert counts(3) == {"chat-cpu": 3, "chat-old": 0}
+
+
+def test_a_rollout_that_no_money_is_left_for_waits_and_keeps_the_old_replicas() -> None:
+    limited = (policy(max_rate=2 * USD),)
+    old = (deployed("chat-old", replicas=2, ready=2),)
+    first = plan(snapshot(view(2, CPU, deployed=old, inference=None), policies=limited), NOW)
+    born = [pod("a", "ns/chat-old", selector={"pool": "cpu"}), pod("b", "ns/chat-old", selector={"pool": "cpu"})]
+    book = settled(first, born, Book(), policies=limited).book
+    pods = {one: running(one, "ns/chat-old") for one in "ab"}
+    own = plan(snapshot(view(2, CPU, deployed=old), policies=limited, book=book, pods=pods), NOW).services[CHAT]
+    assert own.counts == {"chat-old": 2, "chat-cpu": 0}
+    assert own.refused is not None
+    assert own.leaving == ("chat-old",)
+
+
+def test_what_runs_is_kept_while_the_service_cannot_be_rendered() -> None:
+    old = (deployed("chat-old", replicas=2, ready=2),)
+    own = plan(snapshot(view(2, CPU, deployed=old, inference=None)), NOW).services[CHAT]
+    assert own.counts == {"chat-old": 2}
+    assert own.leaving == ()
+
+
+def test_a_service_stays_in_its_pool_when_a_cheaper_one_appears() -> None:
+    cheap = pool("aaa", USD)
+    seen = snapshot(
+        view(1, cheap, CPU, deployed=(deployed("chat-cpu", replicas=1, ready=1),)), pools={"aaa": cheap, "cpu": CPU}
+    )
+    own = plan(seen, NOW).services[CHAT]
+    assert own.option is not None
+    assert own.option.pool.name == "cpu"
+
+
+def test_a_training_pod_is_asked_for_like_a_replica() -> None:
+    gpu = gpu_pool()
+    seen = snapshot(
+        view(0, CPU, inference=None, training=replace(wish(1, gpu), workloads={"gpu": "ns/chat-run-1"})),
+        pools={"cpu": CPU, "gpu": gpu},
+    )
+    own = plan(seen, NOW).services[CHAT]
+    assert own.training_funded
+    assert own.training is not None
+    assert own.training.pool.name == "gpu"
+    poor = plan(replace(seen, policies=(policy(limit=USD),)), NOW).services[CHAT]
+    assert not poor.training_funded
+    assert poor.refused is not None
+
+
+def expiring(count: int, limit: int, before: int) -> tuple[int, bool]:
+    """Replicas funded, and whether their end is foreseen, so many seconds before the end of the hold of `count` pods."""
+    tight, uids = (policy(limit=limit),), [f"p{n}" for n in range(count)]
+    first = plan(snapshot(view(count, CPU), policies=tight), NOW)
+    book = settled(first, [pod(uid) for uid in uids], Book(), policies=tight).book
+    assert book.placements["ns/chat-cpu"].hold_through == NOW + HOUR
+    seen = snapshot(view(count, CPU), policies=tight, book=book, pods={uid: running(uid) for uid in uids})
+    own = plan(seen, NOW + HOUR - before).services[CHAT]
+    return own.funded, own.expiring is not None
+
+
+def test_pods_that_cannot_be_paid_for_longer_are_drained_shortly_before_the_end_of_their_hold() -> None:
+    assert expiring(1, 1_045_000, before=600) == (1, False)
+    assert expiring(1, 1_045_000, before=60) == (0, True)
+
+
+def test_as_many_pods_are_kept_as_can_be_paid_for_longer() -> None:
+    assert expiring(2, 2_085_000, before=60) == (1, True)
+    assert expiring(2, 3_300_000, before=60) == (2, False)
+
+
+def test_equal_snapshots_give_equal_plans_whatever_their_order() -> None:
+    views = [view(2, CPU, name=name) for name in ("c", "a", "b")]
+    limited = (policy(max_rate=4 * USD),)
+    one = plan(snapshot(*views, policies=limited), NOW)
+    assert plan(snapshot(*reversed(views), policies=limited), NOW) == one

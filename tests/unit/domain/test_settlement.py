@@ -1,0 +1,169 @@
+"""One pass over the book: what evidence does to it, which gates may go, which pods must."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from modelservice.domain.book import Blocked, Book, Terms
+from modelservice.domain.ledger import Policy
+from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.settlement import End, Evidence, Funding, Settlement, settle
+from modelservice.domain.snapshot import Pod
+
+from tests.unit.domain.specs import HOUR, NOW, USD, pod, policy, running
+
+WORK = "ns/chat-cpu"
+TEAM = policy()
+
+
+def funding(count: int, *, rates: bool = True, start: BillingStart = BillingStart.RUNNING, **more: object) -> Funding:
+    terms = Terms("ns/chat", "Inference", "cpu", "USD", {"ns/team": USD} if rates else {}, Billing(30))
+    given = Funding(count, terms, start, 30, {"cpu": 1000, "memory": 2**30}, {"pool": "cpu"}, USD)
+    return replace(given, **more)  # type: ignore[arg-type]
+
+
+def step(
+    book: Book, pods: list[Pod], grant: Funding | None, now: int = NOW, team: Policy | None = TEAM, **ends: End
+) -> Settlement:
+    evidence = Evidence(now, {one.uid: one for one in pods}, ends)
+    return settle(book, now, evidence, [team] if team else [], {WORK: grant} if grant else {}, 10)
+
+
+def units(book: Book) -> set[str]:
+    return {uid for placement in book.placements.values() for uid in placement.units}
+
+
+def held(book: Book) -> int:
+    return book.worst(book.accounts[0])
+
+
+def test_gated_pods_are_admitted_in_the_order_of_their_birth_as_far_as_they_are_funded() -> None:
+    born = [pod("late", created_at=NOW), pod("early", created_at=NOW - 5), pod("later", created_at=NOW + 1)]
+    made = step(Book(), born, funding(2))
+    assert made.changed
+    assert {one.uid for one in made.ungate} == {"early", "late"} == units(made.book)
+
+
+def test_a_pod_that_is_in_the_book_and_still_gated_is_let_go_again_after_a_crash() -> None:
+    first = step(Book(), [pod("a")], funding(1))
+    again = step(first.book, [pod("a")], funding(1), NOW + 5)
+    assert not again.changed
+    assert [one.uid for one in again.ungate] == ["a"]
+
+
+def test_a_refusal_leaves_the_pod_gated_and_says_why() -> None:
+    made = step(Book(), [pod("a")], funding(1), team=policy(max_rate=USD - 1))
+    assert made.ungate == ()
+    assert made.refusals[WORK].blocked_by is Blocked.RATE
+
+
+def test_pods_are_let_go_without_a_budget_too_and_cost_nobody_anything() -> None:
+    made = step(Book(), [pod("a")], funding(1, rates=False), team=None)
+    assert [one.uid for one in made.ungate] == ["a"]
+    assert made.book.placements[WORK].hold_through is None
+
+
+def test_a_pod_that_asks_for_more_than_was_priced_or_for_other_nodes_is_never_admitted() -> None:
+    greedy, elsewhere = pod("a", requests={"cpu": 1001}), pod("b", selector={"pool": "gpu"})
+    made = step(Book(), [greedy, elsewhere], funding(2))
+    assert made.ungate == ()
+    assert {one.uid for one in made.foreign} == {"a", "b"}
+
+
+def test_nothing_is_posted_before_a_pod_runs_and_from_its_start_on_then() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    bound = step(book, [running("a", started_at=NOW, node="n1")], funding(1), NOW + 600)
+    posted = bound.book.posted(bound.book.accounts[0])
+    assert posted == -(-USD * 600 // HOUR)
+    waiting = step(book, [running("a", started_at=None, ready_since=None)], funding(1), NOW + 600)
+    assert waiting.book.posted(waiting.book.accounts[0]) == 0
+
+
+def test_a_pool_that_bills_from_the_ungating_counts_from_the_admission() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    bound = running("a", started_at=None, ready_since=None)
+    made = step(book, [bound], funding(1, start=BillingStart.UNGATE), NOW + 600)
+    assert made.book.posted(made.book.accounts[0]) == -(-USD * 600 // HOUR)
+
+
+def test_a_unit_ends_on_the_kubelets_word_and_not_on_a_deletion_timestamp() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    book = step(book, [running("a")], funding(1), NOW + 10).book
+    leaving = step(book, [running("a", deleting=True)], funding(1), NOW + 20)
+    assert units(leaving.book) == {"a"}
+    over = step(leaving.book, [running("a", terminal=True, finished_at=NOW + 99)], funding(1), NOW + 200)
+    assert units(over.book) == set()
+    assert held(over.book) == -(-USD * 100 // HOUR)
+
+
+def test_absence_alone_ends_nothing_and_with_proof_it_ends_the_unit() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    book = step(book, [running("a")], funding(1), NOW + 10).book
+    assert units(step(book, [], funding(1), NOW + 20).book) == {"a"}
+    assert units(step(book, [], funding(1), NOW + 20, a=End()).book) == set()
+
+
+def test_a_pod_that_was_never_bound_gives_all_its_money_back() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    made = step(book, [], funding(1), NOW + 100, a=End(never_bound=True))
+    assert held(made.book) == 0
+
+
+def test_a_pod_that_found_no_node_in_twice_the_start_time_is_deleted_with_preconditions() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    lost = pod("a", gated=False)
+    assert step(book, [lost], funding(1), NOW + 60).delete == ()
+    (deletion,) = step(book, [lost], funding(1), NOW + 61).delete
+    assert (deletion.pod.uid, deletion.unbound) == ("a", True)
+    assert "60 s" in deletion.why
+
+
+def test_pods_are_deleted_shortly_before_the_end_of_a_hold_that_cannot_be_renewed() -> None:
+    poor = policy(limit=1_050_000)
+    book = step(Book(), [pod("a")], funding(1), team=poor).book
+    book = step(book, [running("a")], funding(1), NOW + 10, poor).book
+    assert step(book, [running("a")], funding(1), NOW + HOUR - 11, poor).delete == ()
+    made = step(book, [running("a")], funding(1), NOW + HOUR - 10, poor)
+    assert [(one.pod.uid, one.unbound) for one in made.delete] == [("a", False)]
+    assert made.refusals[WORK].blocked_by is Blocked.LIMIT
+
+
+def test_a_hold_is_renewed_below_half_of_the_horizon_and_not_before() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    book = step(book, [running("a")], funding(1), NOW + 10).book
+    assert not step(book, [running("a")], funding(1), NOW + HOUR // 2 - 1).changed
+    made = step(book, [running("a")], funding(1), NOW + HOUR // 2 + 1)
+    assert made.changed
+    assert made.book.placements[WORK].hold_through == NOW + HOUR // 2 + 1 + HOUR
+
+
+def test_a_workload_that_is_not_in_the_plan_is_paid_on_and_one_without_funds_is_not() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    book = step(book, [running("a")], funding(1), NOW + 10).book
+    later = NOW + HOUR // 2 + 1
+    assert step(book, [running("a")], None, later).changed
+    assert not step(book, [running("a")], funding(0), later).changed
+
+
+def test_a_pod_found_running_without_a_hold_is_taken_in_and_named() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    made = step(book, [running("a"), running("b")], funding(1), NOW + 10)
+    assert [one.uid for one in made.adopted] == ["b"]
+    assert units(made.book) == {"a", "b"}
+    assert made.book.posted(made.book.accounts[0]) == 2 * -(-USD * 10 // HOUR)
+
+
+def test_nothing_new_is_not_worth_a_write() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    book = step(book, [running("a")], funding(1), NOW + 10).book
+    made = step(book, [running("a")], funding(1), NOW + 20)
+    assert not made.changed
+    assert (made.ungate, made.delete, made.adopted) == ((), (), ())
+
+
+def test_a_budget_that_appears_later_pays_for_what_runs() -> None:
+    free = step(Book(), [pod("a")], funding(1, rates=False), team=None).book
+    free = step(free, [running("a")], funding(1, rates=False), NOW + 10, None).book
+    made = step(free, [running("a")], funding(1), NOW + 100)
+    assert made.book.placements[WORK].hold_through == NOW + 100 + HOUR
+    assert made.book.posted(made.book.accounts[0]) == 0
