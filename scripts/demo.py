@@ -134,7 +134,7 @@ def train(cluster: Cluster, screen: Screen, figures: Figures) -> None:
 def answer(cluster: Cluster) -> dict[str, Any] | None:
     """One real answer of the model, or None while nothing serves yet."""
     row = [0.1] * 10
-    body = {"inputs": [{"name": "x", "shape": [1, 10], "datatype": "FP32", "data": row}]}
+    body = {"inputs": [{"name": "input", "shape": [1, 10], "datatype": "FP32", "data": row}]}
     try:
         return cluster.post(NAMESPACE, SERVICE, f"/v2/models/{SERVICE}/infer", body)
     except StepFailed:

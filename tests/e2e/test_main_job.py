@@ -34,7 +34,7 @@ def operator_pods(cluster: Cluster) -> set[str]:
 
 
 def infer(cluster: Cluster) -> list[float]:
-    body = {"inputs": [{"name": "x", "shape": [2, 10], "datatype": "FP32", "data": [0.1] * 20}]}
+    body = {"inputs": [{"name": "input", "shape": [2, 10], "datatype": "FP32", "data": [0.1] * 20}]}
     answer = cluster.post(NAMESPACE, "autoencoder", "/v2/models/autoencoder/infer", body)
     data: list[float] = answer["outputs"][0]["data"]
     return data
