@@ -44,6 +44,8 @@ const (
 type Options struct {
 	// Root is a directory for files of sandboxes and containers. What it holds is removed.
 	Root string
+	// NodeName is the host name of pods on the node's network.
+	NodeName string
 	// NodeIP is the address from which the node talks to its pods.
 	NodeIP string
 	// PodCIDR is the IPv4 network of the node's pods.
@@ -55,6 +57,7 @@ type Options struct {
 // Runtime is the runtime service of a node.
 type Runtime struct {
 	root      string
+	nodeName  string
 	images    *Images
 	addresses *podnet.Addresses
 	links     *podnet.Node
@@ -104,6 +107,7 @@ func New(o Options) (*Runtime, error) {
 	}
 	r := &Runtime{
 		root:       o.Root,
+		nodeName:   o.NodeName,
 		images:     o.Images,
 		addresses:  addresses,
 		links:      links,

@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -10,8 +11,6 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -58,11 +57,7 @@ func (r *Runtime) RunPodSandbox(_ context.Context, config *runtimeapi.PodSandbox
 		directory: r.directory("sandboxes", id),
 	}
 	if s.hostname == "" {
-		hostname, err := os.Hostname()
-		if err != nil {
-			return "", fmt.Errorf("cannot find the node's host name: %w", err)
-		}
-		s.hostname = hostname
+		s.hostname = r.nodeName
 	}
 	if err := s.writeFiles(); err != nil {
 		return "", err
@@ -78,13 +73,14 @@ func (r *Runtime) RunPodSandbox(_ context.Context, config *runtimeapi.PodSandbox
 }
 
 func checkSandbox(config *runtimeapi.PodSandboxConfig) error {
+	namespaces := config.GetLinux().GetSecurityContext().GetNamespaceOptions()
 	for _, mapping := range config.GetPortMappings() {
-		if mapping.GetHostPort() != 0 && config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetNetwork() != runtimeapi.NamespaceMode_NODE {
-			return status.Errorf(codes.Unimplemented, "hostPort %d is not supported by localcluster: use a Service or hostNetwork", mapping.GetHostPort())
+		if mapping.GetHostPort() != 0 && namespaces.GetNetwork() != runtimeapi.NamespaceMode_NODE {
+			return fmt.Errorf("hostPort %d is not supported by localcluster: use a Service or hostNetwork", mapping.GetHostPort())
 		}
 	}
-	if config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetPid() == runtimeapi.NamespaceMode_POD {
-		return status.Error(codes.Unimplemented, "shareProcessNamespace is not supported by localcluster: remove it from the pod")
+	if namespaces.GetPid() == runtimeapi.NamespaceMode_POD {
+		return errors.New("shareProcessNamespace is not supported by localcluster: remove it from the pod")
 	}
 	return nil
 }

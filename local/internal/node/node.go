@@ -74,10 +74,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	images := cri.NewImages(o.ImagesFile, place)
 	runtime, err := cri.New(cri.Options{
-		Root:    filepath.Join(place, "cri"),
-		NodeIP:  o.IP,
-		PodCIDR: o.PodCIDR,
-		Images:  images,
+		Root:     filepath.Join(place, "cri"),
+		NodeName: o.Name,
+		NodeIP:   o.IP,
+		PodCIDR:  o.PodCIDR,
+		Images:   images,
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", o.Name, err)
