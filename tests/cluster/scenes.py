@@ -116,7 +116,12 @@ class Scene:
 
     async def operate(self) -> Operator:
         """Start the operator."""
-        given = {"namespace": self.namespace, "tick_seconds": 0.5, "prometheus_url": self.prometheus_url, **self.settings}
+        given = {
+            "namespace": self.namespace,
+            "tick_seconds": 0.5,
+            "prometheus_url": self.prometheus_url,
+            **self.settings,
+        }
         return await self.runs.start(build, **given)
 
     def service(self, name: str, **spec: Any) -> dict[str, Any]:

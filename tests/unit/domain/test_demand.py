@@ -6,7 +6,17 @@ import math
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.demand import Measurement, Memory, Metric, PodMetrics, Reading, Replica, Scaling, desire, measure
+from modelservice.domain.demand import (
+    Measurement,
+    Memory,
+    Metric,
+    PodMetrics,
+    Reading,
+    Replica,
+    Scaling,
+    desire,
+    measure,
+)
 
 NOW = 10_000
 RULE = Scaling("Concurrency", 10, 300)
@@ -82,7 +92,8 @@ FOUR = ("a", "b", "c", "d")
             Reading(NOW, {("ns", name): PodMetrics(0.0, NOW - 3, {"running": 0.0}) for name in FOUR}), id="up is 0"
         ),
         pytest.param(
-            Reading(NOW, {("ns", name): PodMetrics(1.0, math.nan, {"running": 0.0}) for name in FOUR}), id="no scrape time"
+            Reading(NOW, {("ns", name): PodMetrics(1.0, math.nan, {"running": 0.0}) for name in FOUR}),
+            id="no scrape time",
         ),
     ],
 )

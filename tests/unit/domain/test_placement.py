@@ -75,7 +75,13 @@ def test_a_pool_in_another_currency_than_the_budget_is_refused_for_that_alone() 
 
 @pytest.mark.parametrize(
     ("resource", "text", "amount"),
-    [("cpu", "500m", 500), ("cpu", "1.5", 1500), ("cpu", "0.0001", 1), ("memory", "1.5Gi", 3 * 2**29), ("x/y", "2k", 2000)],
+    [
+        ("cpu", "500m", 500),
+        ("cpu", "1.5", 1500),
+        ("cpu", "0.0001", 1),
+        ("memory", "1.5Gi", 3 * 2**29),
+        ("x/y", "2k", 2000),
+    ],
 )
 def test_quantities_become_integers_rounded_up(resource: str, text: str, amount: int) -> None:
     assert whole(resource, text) == amount
@@ -88,4 +94,9 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
 
 
 def test_amounts_are_shown_as_people_write_them() -> None:
-    assert (show("cpu", 2000), show("cpu", 2500), show("memory", 3 * 2**29), show("x/y", 4)) == ("2", "2500m", "1.5 GiB", "4")
+    assert (show("cpu", 2000), show("cpu", 2500), show("memory", 3 * 2**29), show("x/y", 4)) == (
+        "2",
+        "2500m",
+        "1.5 GiB",
+        "4",
+    )

@@ -22,7 +22,9 @@ def snapshot(*views: ServiceView, **more: object) -> Snapshot:
 
 
 def deployed(name: str, used: Pool = CPU, *, replicas: int, ready: int, created_at: int = NOW - HOUR) -> Deployed:
-    return Deployed(name, name.rpartition("-")[2], used.name, {"cpu": 1000, "memory": 2**30}, replicas, ready, created_at)
+    return Deployed(
+        name, name.rpartition("-")[2], used.name, {"cpu": 1000, "memory": 2**30}, replicas, ready, created_at
+    )
 
 
 def settled(made: Plan, pods: list[Pod], book: Book, now: int = NOW, **more: object) -> Settlement:

@@ -1,0 +1,189 @@
+"""What the conditions say: each reason from the facts that cause it, and Ready from what is the cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from modelservice.domain.book import Blocked, Refusal
+from modelservice.domain.conditions import REASONS, Condition, Facts, Problem, Trouble, judge
+from modelservice.domain.demand import Memory
+from modelservice.domain.placement import Selection, select
+from modelservice.domain.planner import Refused
+from modelservice.domain.training import Outcome, Record
+
+from tests.unit.domain.specs import USD, pool, runtime, workload
+
+SELECTION = select(workload(), runtime(), [pool("cpu"), pool("dear", 9 * USD)], set())
+RATE = Refusal(Blocked.RATE, "ns/team", USD, USD // 2, "USD")
+LIMIT = Refusal(Blocked.LIMIT, "ns/team", 2 * USD, 0, "USD")
+GOOD = Facts(
+    artifact="pvc://models/m",
+    selection=SELECTION,
+    option=SELECTION.options[0],
+    payers=("ns/team",),
+    wanted=2,
+    funded=2,
+    minimum=1,
+    ready=2,
+)
+STARTING = replace(GOOD, ready=0)
+TRAINING = replace(GOOD, trains=True, artifact="", ready=0, funded=0, wanted=1, run=Record("r"))
+DONE = Record("r", 1, outcome=Outcome.SUCCEEDED, metrics={"loss": "0.037"})
+LOST = Record("r", 1, failures=1, outcome=Outcome.FAILED, message="It said no.")
+
+
+def trouble(reason: str) -> Facts:
+    return replace(STARTING, troubles=(Trouble("p", reason, f"{reason} of p."),))
+
+
+def refused(blocked: Blocked) -> Facts:
+    return replace(GOOD, refused=Refused(replace(RATE, blocked_by=blocked), 1))
+
+
+CASES: list[tuple[Facts, str, str, str, str]] = [
+    (GOOD, "Ready", "True", "Serving", "2 replicas ready"),
+    (replace(GOOD, suspended=True), "Ready", "False", "Suspended", "spec.suspend"),
+    (replace(TRAINING, serves=False, run=DONE), "Ready", "True", "TrainingFinished", "loss 0.037"),
+    (replace(STARTING, funded=0, serves=False), "Ready", "False", "Progressing", "being set up"),
+    (GOOD, "ArtifactReady", "True", "Resolved", "pvc://models/m"),
+    (replace(GOOD, missing_claim="models"), "ArtifactReady", "False", "ClaimNotFound", "PersistentVolumeClaim models"),
+    (TRAINING, "ArtifactReady", "False", "TrainingUnfinished", "not published"),
+    (GOOD, "HardwareSelected", "True", "PoolSelected", "Pool cpu, OnDemand, at 1.00 USD an hour"),
+    (GOOD, "HardwareSelected", "True", "PoolSelected", "next is dear at 2.25 USD"),
+    (
+        replace(GOOD, option=None, selection=Selection((), ())),
+        "HardwareSelected",
+        "False",
+        "NoPoolFits",
+        "no ComputePool",
+    ),
+    (
+        replace(GOOD, option=None, selection=select(workload(pools=("x",)), runtime(), [pool()], set())),
+        "HardwareSelected",
+        "False",
+        "NoPoolFits",
+        "cpu is not among placement.pools",
+    ),
+    (replace(GOOD, problem=Problem("RuntimeNotFound", "No.")), "HardwareSelected", "False", "RuntimeNotFound", "No."),
+    (
+        replace(GOOD, problem=Problem("RuntimeUnsuitable", "No.")),
+        "HardwareSelected",
+        "False",
+        "RuntimeUnsuitable",
+        "No.",
+    ),
+    (replace(GOOD, option=None, selection=None), "HardwareSelected", "Unknown", "Waiting", "when the model is known"),
+    (GOOD, "BudgetAdmitted", "True", "Held", "2 pods by ns/team"),
+    (replace(GOOD, payers=()), "BudgetAdmitted", "True", "NoBudget", "not limited"),
+    (replace(GOOD, wanted=0), "BudgetAdmitted", "True", "NothingWanted", "No pod"),
+    (refused(Blocked.LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "needs 1.00 USD to be held"),
+    (refused(Blocked.RATE), "BudgetAdmitted", "False", "RateLimited", "1 pod refused: one more costs 1.00 USD an hour"),
+    (replace(GOOD, expiring=LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "2.00 USD"),
+    (replace(GOOD, unpaid=True), "BudgetAdmitted", "False", "BudgetRequired", "ask your team lead"),
+    (refused(Blocked.CURRENCY), "BudgetAdmitted", "False", "CurrencyMismatch", "never converted"),
+    (
+        replace(GOOD, option=None, selection=select(workload(), runtime(), [pool()], {"EUR"})),
+        "BudgetAdmitted",
+        "False",
+        "CurrencyMismatch",
+        "cpu is priced in USD",
+    ),
+    (refused(Blocked.LEDGER_FULL), "BudgetAdmitted", "False", "LedgerFull", "one operator per group"),
+    (replace(GOOD, ledger_problem="It is gone."), "BudgetAdmitted", "Unknown", "LedgerUnavailable", "It is gone."),
+    (replace(GOOD, unheld=("p",)), "BudgetAdmitted", "False", "UnheldPods", "before these pods ran: p"),
+    (GOOD, "Available", "True", "MinimumReplicasReady", "at least 1"),
+    (replace(GOOD, conflict="Taken."), "Available", "False", "NameConflict", "Taken."),
+    *((trouble(reason), "Available", "False", reason, "of p.") for reason in ("ModelLoadFailed", "OutOfMemory")),
+    *((trouble(reason), "Available", "False", reason, "of p.") for reason in ("PodsCrashing", "ImagePullFailed")),
+    (trouble("PodsPending"), "Available", "False", "PodsPending", "of p."),
+    (STARTING, "Available", "False", "PodsStarting", "0 of 1 replica ready"),
+    (replace(STARTING, funded=0), "Available", "False", "NotStarted", "other conditions"),
+    (replace(GOOD, suspended=True), "Available", "False", "Suspended", "spec.suspend"),
+    (replace(GOOD, leaving=1, arrived=1), "Progressing", "True", "RollingOut", "1 of 2 replicas of the new placement"),
+    (
+        replace(GOOD, leaving=2, refused=Refused(RATE, 1)),
+        "Progressing",
+        "True",
+        "WaitingForMoney",
+        "until there is money",
+    ),
+    (STARTING, "Progressing", "True", "Scaling", "0 of 2 funded replicas ready"),
+    (GOOD, "Progressing", "False", "RolloutComplete", "as planned"),
+    (replace(GOOD, suspended=True), "Progressing", "False", "Suspended", "spec.suspend"),
+    (TRAINING, "TrainingSucceeded", "Unknown", "Queued", "Attempt 1 of run r"),
+    (replace(TRAINING, attempt_queued=True), "TrainingSucceeded", "Unknown", "Starting", "node or image"),
+    (replace(TRAINING, attempt_running=True), "TrainingSucceeded", "Unknown", "Running", "is running"),
+    (replace(TRAINING, suspended=True), "TrainingSucceeded", "Unknown", "Suspended", "spec.suspend"),
+    (replace(TRAINING, run=DONE), "TrainingSucceeded", "True", "Succeeded", "loss 0.037"),
+    (replace(TRAINING, run=LOST), "TrainingSucceeded", "False", "Failed", "It said no."),
+    (
+        replace(TRAINING, run=replace(LOST, out_of_memory=True)),
+        "TrainingSucceeded",
+        "False",
+        "OutOfMemory",
+        "1 failure",
+    ),
+    (replace(GOOD, scaling=Memory(2)), "ScalingActive", "True", "MetricsRead", "follows the load"),
+    (
+        replace(GOOD, scaling=Memory(2, problem="Gone."), scaling_since="noon"),
+        "ScalingActive",
+        "False",
+        "MetricsUnavailable",
+        "held at 2 since noon: Gone.",
+    ),
+]
+
+
+def of(facts: Facts, kind: str) -> Condition:
+    return next(condition for condition in judge(facts) if condition.type == kind)
+
+
+@pytest.mark.parametrize(("facts", "kind", "status", "reason", "said"), CASES, ids=[f"{c[1]} {c[3]}" for c in CASES])
+def test_facts_lead_to_a_status_a_reason_and_a_sentence(
+    facts: Facts, kind: str, status: str, reason: str, said: str
+) -> None:
+    condition = of(facts, kind)
+    assert (condition.status, condition.reason) == (status, reason)
+    assert said in condition.message
+    assert condition.message.endswith(".")
+
+
+def test_every_reason_has_a_case() -> None:
+    tried = {(kind, reason) for _, kind, _, reason, _ in CASES}
+    assert tried == {(kind, reason) for kind, reasons in REASONS.items() for reason in reasons}
+
+
+@pytest.mark.parametrize("facts", [case[0] for case in CASES])
+def test_ready_has_a_reason_of_its_own_or_of_another_condition(facts: Facts) -> None:
+    ready, *parts = judge(facts)
+    own = REASONS["Ready"]
+    assert ready.reason in own or (ready.reason, ready.message) in {(part.reason, part.message) for part in parts}
+    assert {part.reason for part in parts} <= frozenset().union(*REASONS.values())
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (replace(TRAINING, attempt_running=True), "Running"),
+        (replace(TRAINING, run=LOST), "Failed"),
+        (replace(TRAINING, refused=Refused(LIMIT, 1)), "BudgetExhausted"),
+        (replace(STARTING, funded=0, missing_claim="x", option=None, selection=None), "ClaimNotFound"),
+        (replace(STARTING, funded=0, option=None, selection=Selection((), ())), "NoPoolFits"),
+        (replace(STARTING, funded=0, refused=Refused(RATE, 1)), "RateLimited"),
+        (replace(GOOD, conflict="Taken.", ready=0), "NameConflict"),
+        (trouble("ModelLoadFailed"), "ModelLoadFailed"),
+    ],
+)
+def test_ready_passes_on_the_condition_that_is_the_cause(facts: Facts, reason: str) -> None:
+    ready = of(facts, "Ready")
+    assert (ready.status, ready.reason) == ("False", reason)
+
+
+def test_a_service_that_answers_is_ready_although_the_budget_refuses_more() -> None:
+    assert of(replace(GOOD, refused=Refused(RATE, 1)), "Ready").status == "True"
+
+
+def test_conditions_that_do_not_apply_are_not_there() -> None:
+    assert {one.type for one in judge(GOOD)} == REASONS.keys() - {"TrainingSucceeded", "ScalingActive"}
+    assert "Available" not in {one.type for one in judge(replace(TRAINING, serves=False))}

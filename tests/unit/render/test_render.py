@@ -1,0 +1,240 @@
+"""Manifests: gated, confined, named so that nothing collides, and never different for equal decisions."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from modelservice.domain.demand import Scaling
+from modelservice.domain.prices import Billing
+from modelservice.domain.specs import (
+    Artifact,
+    ClaimPath,
+    Engine,
+    Inference,
+    Pool,
+    Role,
+    Service,
+    ServiceName,
+    Training,
+)
+from modelservice.render.deployment import deployment, deployment_name
+from modelservice.render.hashing import hash8, placement_id, run_id
+from modelservice.render.job import job, job_name
+from modelservice.render.service import service as address
+from modelservice.render.variables import expand
+
+from tests.unit.domain.specs import gpu_pool, pool, runtime, workload
+
+ARTIFACT = Artifact(ClaimPath("models", "llm/v1"))
+TRAINED = Training(
+    workload(command=("python", "train.py"), args=("--epochs", "3")), ClaimPath("models", "out"), "files"
+)
+SERVED = Inference(workload(), 1, 3, Scaling("RPS", 10, 300))
+
+
+def service(name: str = "chat", inference: Inference | None = SERVED, training: Training | None = None) -> Service:
+    return Service(ServiceName("ns", name), "uid-1", 1, False, ClaimPath("models", "llm/v1"), inference, training)
+
+
+def identity(spec: Inference = SERVED, used: Pool | None = None, artifact: Artifact = ARTIFACT, **engine: Any) -> str:
+    used, run = used or pool(), runtime(**engine)
+    return placement_id(spec, run, run.engines[used.accelerator], artifact, used, "OnDemand")
+
+
+def rendered(used: Pool | None = None, spec: Inference = SERVED) -> dict[str, Any]:
+    used = used or pool()
+    return deployment(service(inference=spec), spec, runtime(), used, ARTIFACT, "abcd1234", 2)
+
+
+def main(obj: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = obj["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def attempt(number: int = 1) -> dict[str, Any]:
+    return job(service(training=TRAINED), TRAINED, runtime(Role.TRAINING), pool(), "OnDemand", "ffff0000", number)
+
+
+def test_a_pod_is_gated_and_in_its_pool_and_the_labels_say_whose_it_is() -> None:
+    made = rendered(pool(tolerations=({"key": "modelservice.dev/pool", "operator": "Exists"},)))
+    template = made["spec"]["template"]
+    assert template["spec"]["schedulingGates"] == [{"name": "modelservice.dev/budget"}]
+    assert template["spec"]["nodeSelector"] == {"pool": "cpu"}
+    assert template["spec"]["tolerations"] == [{"key": "modelservice.dev/pool", "operator": "Exists"}]
+    assert template["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "modelservice",
+        "modelservice.dev/name": "chat",
+        "modelservice.dev/role": "Inference",
+        "modelservice.dev/placement": "abcd1234",
+        "modelservice.dev/variant": "base",
+        "modelservice.dev/pool": "cpu",
+    }
+    assert made["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("made", [rendered(), attempt()], ids=["Deployment", "Job"])
+def test_a_pod_passes_the_restricted_security_level(made: dict[str, Any]) -> None:
+    spec = made["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    for container in spec["containers"]:
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert not any("hostPath" in volume for volume in spec["volumes"])
+
+
+def test_replicas_share_one_address_and_drain_before_they_stop() -> None:
+    made = address(service())
+    assert made["spec"]["selector"] == {"modelservice.dev/name": "chat", "modelservice.dev/role": "Inference"}
+    assert (made["spec"]["ports"][0]["port"], made["spec"]["ports"][0]["targetPort"]) == (80, "http")
+    container = main(rendered())
+    assert container["ports"][0] == {"name": "http", "containerPort": 8080, "protocol": "TCP"}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+    grace = rendered()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < grace
+
+
+@pytest.mark.parametrize(("stop", "grace"), [(0, 1), (30, 15), (120, 60), (9000, 60)])
+def test_a_pod_ends_by_itself_within_the_time_that_its_pool_is_paid_for(stop: int, grace: int) -> None:
+    made = rendered(pool(billing=Billing(stop)))
+    assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
+def test_prometheus_finds_the_port_and_path_of_the_runtime() -> None:
+    notes = rendered()["spec"]["template"]["metadata"]["annotations"]
+    assert notes == {"prometheus.io/scrape": "true", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics"}
+
+
+def test_weights_are_mounted_read_only_and_variables_say_where() -> None:
+    made = rendered()
+    env = {one["name"]: one["value"] for one in main(made)["env"]}
+    assert env == {"MODEL_NAME": "chat", "MODEL_PATH": "/mnt/models/llm/v1", "PORT": "8080"}
+    volume = made["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]
+    assert volume == {"claimName": "models", "readOnly": True}
+
+
+def test_what_the_service_says_wins_and_our_variables_win_over_all() -> None:
+    given = workload(
+        image="mine:2",
+        args=("--path=$(MODEL_PATH)", "$(HOME)", "$$(PORT)"),
+        env=(
+            {"name": "PORT", "value": "1"},
+            {"name": "A", "value": "$(MODEL_NAME)!"},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        ),
+    )
+    container = main(rendered(spec=replace(SERVED, pod=given)))
+    assert container["image"] == "mine:2"
+    assert container["args"] == ["--path=/mnt/models/llm/v1", "$(HOME)", "$$(PORT)"]
+    env = {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+    assert env["PORT"] == "8080"
+    assert env["A"] == "chat!"
+    assert env["B"] == {"secretKeyRef": {"name": "s", "key": "k"}}
+
+
+def test_an_accelerator_is_requested_and_limited_alike() -> None:
+    container = main(rendered(gpu_pool()))
+    assert container["image"] == "engine:gpu"
+    assert container["resources"]["requests"]["nvidia.com/gpu"] == "1"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
+
+
+def test_an_attempt_is_one_pod_that_nobody_repeats() -> None:
+    made = attempt(2)
+    assert made["metadata"]["name"] == "chat-ffff0000-2"
+    spec = made["spec"]
+    assert (spec["backoffLimit"], spec["completions"], spec["completionMode"]) == (0, 1, "Indexed")
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    container = main(made)
+    assert container["args"] == ["serve", "python", "train.py", "--epochs", "3"]
+    assert container["workingDir"] == "/workspace"
+    env = {one["name"]: one["value"] for one in container["env"]}
+    assert env["MODELSERVICE_OUTPUT_DIR"] == "/mnt/output/out/ffff0000/2"
+    assert (env["MODELSERVICE_RUN"], env["MODELSERVICE_ATTEMPT"]) == ("ffff0000", "2")
+    volumes = {volume["name"]: volume for volume in spec["template"]["spec"]["volumes"]}
+    assert volumes["modelservice-files"]["configMap"] == {"name": "files"}
+
+
+def test_names_are_valid_short_enough_and_never_collide() -> None:
+    longest = service("a" * 40)
+    names = [deployment_name(longest, "abcd1234"), job_name(longest, "ffff0000", 10_000)]
+    assert all(len(name) <= 63 and re.fullmatch(r"[a-z][-a-z0-9]*[a-z0-9]", name) for name in names)
+    one = deployment_name(service("llm"), identity(used=pool("a100-spot")))
+    other = deployment_name(service("llm-a100"), identity(used=pool("spot")))
+    assert one != other
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda: identity(replace(SERVED, pod=workload(image="other:1"))),
+        lambda: identity(replace(SERVED, pod=workload(args=("x",)))),
+        lambda: identity(replace(SERVED, pod=workload(requests={"cpu": "2", "memory": "1Gi"}))),
+        lambda: identity(replace(SERVED, pod=workload(env=({"name": "A", "value": "1"},)))),
+        lambda: identity(used=pool("other")),
+        lambda: identity(used=pool(tolerations=({"key": "a"},))),
+        lambda: identity(artifact=Artifact(ClaimPath("models", "llm/v2"))),
+        lambda: identity(artifact=replace(ARTIFACT, digest="sha256:1")),
+        lambda: identity(engines={"CPU": Engine("engine:2", ("serve",))}),
+        lambda: identity(port=9000),
+    ],
+)
+def test_what_a_pod_is_made_of_changes_its_placement(changed: Any) -> None:
+    assert changed() != identity()
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda: identity(replace(SERVED, minimum=2, maximum=9, scaling=None)),
+        lambda: identity(replace(SERVED, pod=workload(pools=("cpu",), accelerators=("CPU",)))),
+        lambda: identity(used=pool(price=9_000_000, start_seconds=1)),
+        lambda: identity(engines={"CPU": runtime().engines["CPU"], "GPU": Engine("other:1")}),
+        lambda: identity(series={}),
+    ],
+)
+def test_what_a_pod_is_not_made_of_does_not(same: Any) -> None:
+    assert same() == identity()
+
+
+def test_identities_and_manifests_of_this_release_are_those_of_the_releases_before() -> None:
+    """If this fails, an upgrade would restart every model pod: keep the old identity or raise hashing.LAYOUT knowingly."""
+    assert identity() == "8fe269ca"
+    assert run_id(TRAINED) == "e9df8ba0"
+    assert hash8(rendered()["spec"]["template"]) == "9a22d598"
+
+
+def test_placement_limits_of_training_do_not_make_a_new_run() -> None:
+    assert run_id(replace(TRAINED, backoff_limit=9)) == run_id(TRAINED)
+    assert run_id(replace(TRAINED, pod=replace(TRAINED.pod, pools=("x",)))) == run_id(TRAINED)
+    assert run_id(replace(TRAINED, pod=replace(TRAINED.pod, args=("x",)))) != run_id(TRAINED)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations("abc")))
+def test_a_hash_does_not_depend_on_the_order_of_keys(order: tuple[str, ...]) -> None:
+    assert hash8({key: [1, {"x": key}] for key in order}) == hash8(
+        json.loads('{"a":[1,{"x":"a"}],"b":[1,{"x":"b"}],"c":[1,{"x":"c"}]}')
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expanded"),
+    [
+        ("$(A)", "1"),
+        ("x$(A)y$(A)", "x1y1"),
+        ("$(B)", "$(B)"),
+        ("$$(A)", "$$(A)"),
+        ("$$$(A)", "$$1"),
+        ("$(A", "$(A"),
+        ("$A", "$A"),
+        ("$(C)", "a$$(A)b"),
+    ],
+)
+def test_variables_are_expanded_as_the_kubelet_does_and_foreign_ones_are_left_to_it(text: str, expanded: str) -> None:
+    assert expand(text, {"A": "1", "C": "a$(A)b"}) == expanded
