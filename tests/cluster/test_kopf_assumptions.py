@@ -15,12 +15,13 @@ import pytest
 from modelservice import watch
 from modelservice.adapters.kube import Kube, connection, login
 from modelservice.adapters.telemetry import Telemetry
+from modelservice.app import build
 from modelservice.kit.cache import object_cache
 from modelservice.kit.errors import NotFound
 from modelservice.kit.objects import Ref, ref_of
 from modelservice.kit.resync import Resync, Source
 
-from tests.cluster.conftest import manifest, until
+from tests.cluster.conftest import Runs, manifest, until
 from tests.cluster.proxy import Proxy
 
 MARKER = "kopf.zalando.org/KopfFinalizerMarker"
@@ -145,6 +146,33 @@ async def test_objects_and_finalizers_of_others_are_never_written_however_often_
     assert [obj["metadata"]["finalizers"] for obj in now] == finalizers
     assert [obj["metadata"]["resourceVersion"] for obj in now] == [o["metadata"]["resourceVersion"] for o in foreign]
     assert proxy.writes == []
+
+
+async def test_the_whole_operator_writes_to_no_object_of_others_and_takes_no_finalizer(
+    kube: Kube, proxy: Proxy, foreign: list[dict[str, Any]], operators: Runs, namespace: str, tmp_path: Path
+) -> None:
+    service = foreign[-1]
+
+    async def judged() -> bool:
+        return bool((await read(kube, service)).get("status", {}).get("conditions"))
+
+    await operators.start(build, kubeconfig=str(proxy.kubeconfig(tmp_path)), namespace=namespace)
+    await until("the ModelService to be judged", judged)
+    for number in range(5):
+        foreign = [await touch(kube, await read(kube, obj), number) for obj in foreign]
+        await asyncio.sleep(0.2)
+    now = [await read(kube, obj) for obj in foreign]
+    assert [obj["metadata"]["finalizers"] for obj in now] == [obj["metadata"]["finalizers"] for obj in foreign]
+    others, ours = slice(0, -1), -1
+    assert [obj["metadata"]["resourceVersion"] for obj in now[others]] == [
+        obj["metadata"]["resourceVersion"] for obj in foreign[others]
+    ]
+    assert now[ours]["metadata"]["generation"] == service["metadata"]["generation"]
+    written = {path.rsplit(" ", 1)[1] for path in proxy.writes}
+    own = f"/apis/modelservice.dev/v1alpha1/namespaces/{namespace}"
+    allowed = (f"{own}/modelservices/foreign/status", f"{own}/budgetledgers", f"/api/v1/namespaces/{namespace}/events")
+    assert f"{own}/modelservices/foreign/status" in written
+    assert [path for path in written if not path.startswith(allowed)] == []
 
 
 async def test_a_finalizer_name_in_use_would_be_taken_away_from_its_owner(
