@@ -16,6 +16,7 @@ from modelservice_workers.serving.state import Phase, ServedModel, ServerState
 # A request that waits longer than this is watched for its client going away; shorter waits cost less than a watch.
 _WATCH_AFTER_SECONDS: Final = 0.05
 
+_OK: Final = 200
 _CLIENT_CLOSED_REQUEST: Final = 499
 _TOO_LARGE: Final = 413
 _TRY_AGAIN: Final = (429, 503)
@@ -132,7 +133,7 @@ class InferenceRoute:
             self._state.model_name, model.info.version, request, model.signature.outputs, outcome
         )
         metrics.postprocess.observe(time.perf_counter() - started)
-        return 200, rendered
+        return _OK, rendered
 
     async def _wait(self, model: ServedModel, answer: asyncio.Future[Answer], receive: Receive) -> Answer:
         watch: asyncio.Task[None] | None = None
@@ -163,6 +164,7 @@ class InferenceRoute:
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if status in _TRY_AGAIN:
             headers.append((b"retry-after", b"1"))
-        if self._state.phase is Phase.DRAINING or status == _TOO_LARGE:
+        # Only after an answer, when the body has been read: closing on unread bytes would reset the connection.
+        if self._state.phase is Phase.DRAINING and status == _OK:
             headers.append((b"connection", b"close"))
         return headers

@@ -16,7 +16,7 @@ FORWARDED_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _TAIL_BYTES: Final = 8192
 _READ_BYTES: Final = 65536
-_READER_GRACE_SECONDS: Final = 5.0
+_READER_GRACE_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
