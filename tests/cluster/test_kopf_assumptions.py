@@ -170,7 +170,9 @@ async def test_the_whole_operator_writes_to_no_object_of_others_and_takes_no_fin
     assert now[ours]["metadata"]["generation"] == service["metadata"]["generation"]
     written = {path.rsplit(" ", 1)[1] for path in proxy.writes}
     own = f"/apis/modelservice.dev/v1alpha1/namespaces/{namespace}"
-    allowed = (f"{own}/modelservices/foreign/status", f"{own}/budgetledgers", f"/api/v1/namespaces/{namespace}/events")
+    core = f"/api/v1/namespaces/{namespace}"
+    child = f"{core}/services/foreign"  # the ModelService's own address
+    allowed = (f"{own}/modelservices/foreign/status", f"{own}/budgetledgers", f"{core}/events", child)
     assert f"{own}/modelservices/foreign/status" in written
     assert [path for path in written if not path.startswith(allowed)] == []
 
