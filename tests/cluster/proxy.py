@@ -16,7 +16,15 @@ import yaml
 from aiohttp import web
 from modelservice.adapters.kube import Kube
 
-SKIPPED = {"host", "connection", "transfer-encoding", "content-length", "accept-encoding", "content-encoding"}
+SKIPPED = {
+    "host",
+    "authorization",
+    "connection",
+    "transfer-encoding",
+    "content-length",
+    "accept-encoding",
+    "content-encoding",
+}
 
 
 @dataclass
@@ -28,6 +36,7 @@ class Proxy:
         lists: paths of requests for lists.
         watches: how many watches are open now.
         failing: how many of the next lists are answered with 503.
+        refused: a bearer token that is answered with 401.
     """
 
     behind: Kube
@@ -35,6 +44,7 @@ class Proxy:
     lists: list[str] = field(default_factory=list)
     watches: int = 0
     failing: int = 0
+    refused: str = ""
     port: int = 0
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _cut: asyncio.Event = field(default_factory=asyncio.Event)
@@ -69,6 +79,8 @@ class Proxy:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         await self._open.wait()
+        if self.refused and request.headers.get("Authorization") == f"Bearer {self.refused}":
+            return web.json_response({"kind": "Status", "code": 401, "reason": "Unauthorized"}, status=401)
         if request.method != "GET":
             self.writes.append(f"{request.method} {request.path}")
         if "watch" in request.query:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +20,7 @@ from modelservice.kit.cache import object_cache
 from modelservice.kit.errors import NotFound
 from modelservice.kit.objects import Ref, ref_of
 from modelservice.kit.resync import Resync, Source
+from modelservice.ports import Connection
 
 from tests.cluster.conftest import Runs, manifest, until
 from tests.cluster.proxy import Proxy
@@ -49,11 +50,17 @@ def source(kind: str, *, label_selector: str = "") -> Recording:
 
 
 @asynccontextmanager
-async def watching(proxy: Proxy, directory: Path, *sources: Source) -> AsyncIterator[asyncio.Task[None]]:
-    """Our watches, through the proxy, as the operator runs them."""
+async def watching(
+    proxy: Proxy, directory: Path, *sources: Source, token: Callable[[], str | None] = lambda: None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Our watches, through the proxy, as the operator runs them; `token` is the one that is valid now."""
     configuration = await login(str(proxy.kubeconfig(directory)))
+
+    async def credentials() -> Connection:
+        return replace(await connection(configuration), token=token())
+
     stop, ready = asyncio.Event(), asyncio.Event()
-    task = asyncio.create_task(watch.run(sources, lambda: connection(configuration), stop=stop, ready=ready))
+    task = asyncio.create_task(watch.run(sources, credentials, stop=stop, ready=ready))
     try:
         await asyncio.wait_for(ready.wait(), 30)
         yield task
@@ -301,3 +308,26 @@ async def test_any_other_error_in_a_watch_ends_kopf_so_that_the_operator_is_star
         await asyncio.wait({task}, timeout=30)
         assert task.done()
         assert "injected" in str(task.exception())
+
+
+async def test_a_token_that_has_expired_is_replaced_by_a_new_login_and_the_watch_goes_on(
+    kube: Kube, proxy: Proxy, namespace: str, tmp_path: Path
+) -> None:
+    maps = source("ConfigMap", label_selector=f"run={namespace}")
+    tokens = ["old"]
+
+    async def watched() -> bool:
+        return proxy.watches > 0
+
+    async def seen() -> bool:
+        return Ref(namespace, "a") in maps.cache
+
+    async with watching(proxy, tmp_path, maps, token=lambda: tokens[-1]) as task:
+        await until("the watch", watched)
+        proxy.hold()
+        proxy.refused = "old"
+        tokens.append("new")
+        proxy.release()
+        await kube.create(manifest("v1", "ConfigMap", "a", namespace, labels={"run": namespace}), manager="tests")
+        await until("the ConfigMap to come through the watch", seen)
+        assert not task.done()

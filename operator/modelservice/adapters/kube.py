@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
 
@@ -66,12 +65,6 @@ async def connection(configuration: Configuration) -> Connection:
         private_key_path=configuration.key_file,
         token=header.split()[-1] if header else None,
     )
-
-
-def service_account_namespace(default: str) -> str:
-    """The namespace of the pod this runs in, else `default`."""
-    path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-    return path.read_text().strip() if path.exists() else default
 
 
 class Kube:

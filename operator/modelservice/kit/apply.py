@@ -8,6 +8,9 @@ from modelservice.kit.errors import NotFound
 from modelservice.kit.meter import Meter, NoMeter
 from modelservice.kit.objects import Object, annotation_of, controller_of, digest, uid_of
 
+REMEMBERED = 65_536
+"""Children whose state is remembered; one that is forgotten is applied once more, which changes nothing."""
+
 
 class Answered(Protocol):
     """The API server's answer to one request."""
@@ -72,12 +75,14 @@ class ChildApplier:
                 return current
         self._meter.count("child_applies_total", kind=rendered["kind"])
         answer = await self._client.apply(self._intent(rendered, wanted, current), manager=self._manager)
-        self._left[uid_of(answer.object)] = _state(answer.object)
+        self._remember(answer.object)
         return answer.object
 
-    def forget(self, uid: str) -> None:
-        """The child of this uid is gone."""
-        self._left.pop(uid, None)
+    def _remember(self, stored: Object) -> None:
+        self._left.pop(uid_of(stored), None)
+        self._left[uid_of(stored)] = _state(stored)
+        while len(self._left) > REMEMBERED:
+            del self._left[next(iter(self._left))]
 
     def _intent(self, rendered: Object, wanted: str, current: Object | None) -> Object:
         meta = dict(rendered["metadata"])

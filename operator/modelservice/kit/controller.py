@@ -41,16 +41,13 @@ class Workers:
         meter: Meter,
         random: Random,
         count: int = 8,
-        after_each: Callable[[Key], None] | None = None,
     ) -> None:
         self._queue = queue
         self._reconcilers = reconcilers
         self._meter = meter
         self._random = random
         self._count = count
-        self._after_each = after_each
         self.last_done: float | None = None
-        self.completed = 0
 
     async def run(self) -> None:
         """Work until the queue is closed and what is in work has ended."""
@@ -65,7 +62,6 @@ class Workers:
             finally:
                 self._queue.done(key)
                 self.last_done = asyncio.get_running_loop().time()
-                self.completed += 1
 
     async def handle(self, key: Key) -> str:
         """Reconcile one key and plan its next look; returns the outcome as counted in reconcile_total."""

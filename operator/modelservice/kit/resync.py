@@ -69,9 +69,8 @@ class Source:
 
 @dataclass(slots=True)
 class Missed:
-    """What the watch of a kind had failed to show in the latest resync, and in how many resyncs in a row."""
+    """In how many resyncs in a row the watch of a kind had failed to show something."""
 
-    objects: int = 0
     in_a_row: int = 0
 
 
@@ -149,7 +148,6 @@ class Resync:
 
     def _account(self, source: Source, objects: int) -> int:
         missed = self.missed.setdefault(source.kind, Missed())
-        missed.objects = objects
         missed.in_a_row = missed.in_a_row + 1 if objects else 0
         if objects:
             log.warning("The watch of %s had missed %d changes, found by the resync", source.kind, objects)

@@ -65,7 +65,7 @@ class Watchdog:
         for source in self._sources:
             if source.last_event is not None:
                 self._meter.set("watch_last_event_seconds", now - source.last_event, kind=source.kind)
-        if not len(self._queue):
+        if not len(self._queue) or not self._working():
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = now
@@ -87,7 +87,7 @@ class Watchdog:
         return found
 
     def _idle(self, now: float) -> float:
-        """Seconds since keys wait without one being finished, 0 while nothing waits or nobody works here."""
-        if self._waiting_since is None or not self._working():
+        """Seconds for which keys have waited without one being finished, 0 while nothing waits or nobody works here."""
+        if self._waiting_since is None:
             return 0.0
         return now - max(self._waiting_since, self._last_done() or 0.0)

@@ -53,7 +53,7 @@ async def test_a_key_in_work_for_too_long_is_named() -> None:
 
 
 async def test_a_watch_that_is_deaf_twice_in_a_row_is_named() -> None:
-    missed = {"Pod": Missed(objects=3, in_a_row=1), "Node": Missed()}
+    missed = {"Pod": Missed(in_a_row=1), "Node": Missed()}
     watchdog = Watchdog(WorkQueue(), meter=Tally(), limits=LIMITS, missed=missed)
     assert watchdog.problems() == []
     missed["Pod"].in_a_row = 2
@@ -73,6 +73,19 @@ async def test_keys_that_wait_while_none_is_finished_are_a_problem_of_the_leader
     assert watchdog.problems() == []
     await asyncio.sleep(120)
     assert len(watchdog.problems()) == problems
+
+
+async def test_what_waited_while_another_replica_led_does_not_count_when_this_one_takes_over() -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    leading = False
+    watchdog = Watchdog(queue, meter=Tally(), limits=LIMITS, working=lambda: leading)
+    queue.add(KEY)
+    for _ in range(10):
+        watchdog.measure(now(), late=0)
+        await asyncio.sleep(100)
+    leading = True
+    watchdog.measure(now(), late=0)
+    assert watchdog.problems() == []
 
 
 async def test_a_queue_that_empties_in_between_is_no_problem() -> None:
