@@ -1,4 +1,4 @@
-"""A local cluster with ModelService on it, for the demo and the end-to-end tests: thin wrappers around localcluster, kubectl and helm."""
+"""A local cluster with ModelService on it, for the demo and the end-to-end tests: localcluster, kubectl and helm."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class Cluster:
         return done.stdout
 
     def up(self, *extra: str, timeout: float = 180) -> None:
-        self.run(REPO / "bin/localcluster", "up", "--dir", self.directory, "--port", str(self.port), *extra, timeout=timeout)
+        where = ("--dir", self.directory, "--port", str(self.port))
+        self.run(REPO / "bin/localcluster", "up", *where, *extra, timeout=timeout)
 
     def down(self, *extra: str) -> None:
         self.run(REPO / "bin/localcluster", "down", "--dir", self.directory, *extra, timeout=60)
@@ -85,8 +86,10 @@ class Cluster:
             "metadata": {"name": SYSTEM, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
         }
         self.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
-        settings = [word for value in ("prometheus.url=http://prometheus.monitoring:9090", *values) for word in ("--set", value)]
-        self.helm("upgrade", "--install", "modelservice", "charts/modelservice", "-n", SYSTEM, "--wait", "--timeout", "180s", *settings)
+        values = ("prometheus.url=http://prometheus.monitoring:9090", *values)
+        settings = [word for value in values for word in ("--set", value)]
+        release = ("modelservice", "charts/modelservice", "-n", SYSTEM)
+        self.helm("upgrade", "--install", *release, "--wait", "--timeout", "180s", *settings)
 
     def post(self, namespace: str, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST JSON to a Service through the API server's proxy."""
@@ -108,7 +111,8 @@ class Cluster:
 def condition(thing: dict[str, Any] | None, kind: str) -> dict[str, Any]:
     """The condition of that type, or an empty one where it is not reported yet."""
     conditions = ((thing or {}).get("status") or {}).get("conditions") or []
-    return next((c for c in conditions if c["type"] == kind), {"type": kind, "status": "Unknown", "reason": "", "message": ""})
+    unknown = {"type": kind, "status": "Unknown", "reason": "", "message": ""}
+    return next((c for c in conditions if c["type"] == kind), unknown)
 
 
 def is_true(thing: dict[str, Any] | None, kind: str) -> bool:

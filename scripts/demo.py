@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cluster import REPO, SYSTEM, Cluster, StepFailed, condition, is_true
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-from cluster import REPO, SYSTEM, Cluster, StepFailed, condition, is_true
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +60,8 @@ class Screen:
 
     def show(self) -> None:
         """Read the services and the policy, and redraw what changed."""
-        service, policy = self.cluster.get("modelservice", SERVICE, NAMESPACE), self.cluster.get("budgetpolicy", POLICY, NAMESPACE)
+        service = self.cluster.get("modelservice", SERVICE, NAMESPACE)
+        policy = self.cluster.get("budgetpolicy", POLICY, NAMESPACE)
         status = (service or {}).get("status") or {}
         budget = (policy or {}).get("status") or {}
         ready = condition(service, "Ready")
@@ -109,7 +109,13 @@ def start(cluster: Cluster, screen: Screen) -> None:
 
 def train(cluster: Cluster, screen: Screen, figures: Figures) -> None:
     screen.say("[2/6] kubectl apply -k examples/quickstart: train a 10-20-10 network, then serve it")
-    bar = Progress(TextColumn("      epochs"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), console=screen.console)
+    columns = (
+        TextColumn("      epochs"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+    )
+    bar = Progress(*columns, console=screen.console)
     job = f"modelservice.dev/name={SERVICE},modelservice.dev/role=Training"
     with bar:
         task = bar.add_task("training", total=EPOCHS)
@@ -204,17 +210,29 @@ def settle(cluster: Cluster, screen: Screen, figures: Figures) -> None:
     figures.spent = str(((cluster.get("budgetpolicy", POLICY, NAMESPACE) or {}).get("status") or {})["spent"])
 
 
+def spent_time(began: float) -> str:
+    """Where the time went; setup leaves its seconds by kind of step, none where all was there."""
+    setup: dict[str, float] = json.loads((REPO / ".local/logs/setup.json").read_text())
+    download, build = (round(setup.get(kind, 0.0)) for kind in ("download", "build"))
+    return f"time: download {download} s, build {build} s, run {time.monotonic() - began:.0f} s"
+
+
 def last_lines(figures: Figures) -> tuple[str, str]:
-    return (
-        f"demo figures: api_to_answer_s={figures.api_to_answer:.1f} step_to_third_ready_s={figures.third_ready:.1f}",
-        f"demo ok: trained loss={figures.loss} in {figures.trained_in:.0f}s, served {figures.load['requests']} requests "
-        f"p95={figures.load['p95_ms']}ms errors={figures.load['errors']}, scaled 1->3->1, budget refused 1 replica, spent {figures.spent} USD",
+    load = figures.load
+    timed = f"api_to_answer_s={figures.api_to_answer:.1f} step_to_third_ready_s={figures.third_ready:.1f}"
+    done = (
+        f"trained loss={figures.loss} in {figures.trained_in:.0f}s",
+        f"served {load['requests']} requests p95={load['p95_ms']}ms errors={load['errors']}",
+        "scaled 1->3->1",
+        "budget refused 1 replica",
+        f"spent {figures.spent} USD",
     )
+    return f"demo figures: {timed}", f"demo ok: {', '.join(done)}"
 
 
 def main() -> int:
     cluster = Cluster(REPO / ".local")
-    screen, figures = Screen(cluster), Figures()
+    screen, figures, began = Screen(cluster), Figures(), time.monotonic()
     try:
         start(cluster, screen)
         applied = time.monotonic()
@@ -225,15 +243,17 @@ def main() -> int:
         settle(cluster, screen, figures)
     except (StepFailed, KeyboardInterrupt) as stop:
         screen.say(f"      the operator's log: bin/localcluster kubectl -n {SYSTEM} logs deployment/modelservice")
-        screen.say(f"demo failed: {stop or 'interrupted'}")
+        screen.say(f"demo failed: {str(stop) or 'interrupted'}")
         return 1
+    raise_rate = '{"spec":{"maxRatePerHour":"0.20"}}'
+    kubectl = f"bin/localcluster kubectl -n {NAMESPACE}"
     screen.say(
         "\nThe cluster goes on running. Try next:\n"
-        f"  bin/localcluster kubectl -n {NAMESPACE} get msvc,mbp\n"
-        f"  bin/localcluster kubectl -n {NAMESPACE} describe msvc {SERVICE}\n"
-        f"  bin/localcluster kubectl -n {NAMESPACE} patch mbp {POLICY} --type merge -p '{{\"spec\":{{\"maxRatePerHour\":\"0.20\"}}}}'\n"
+        f"  {kubectl} get msvc,mbp\n"
+        f"  {kubectl} describe msvc {SERVICE}\n"
+        f"  {kubectl} patch mbp {POLICY} --type merge -p '{raise_rate}'\n"
     )
-    for line in last_lines(figures):
+    for line in (spent_time(began), *last_lines(figures)):
         screen.say(line)
     return 0
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
-
 from cluster import REPO, Cluster, condition, is_true
 
 NAMESPACE = "quickstart"
@@ -44,7 +40,8 @@ def quickstart(cluster: Cluster) -> Cluster:
         service = cluster.get("modelservice", "autoencoder", NAMESPACE)
         seen = condition(service, "TrainingSucceeded")
         assert not (seen["status"] == "False" and seen["reason"] == "Failed"), seen["message"]
-        return is_true(service, "Ready") and int(service["status"].get("readyReplicas") or 0) >= 1
+        status = (service or {}).get("status") or {}
+        return is_true(service, "Ready") and int(status.get("readyReplicas") or 0) >= 1
 
     cluster.wait("the quick start to serve", serving, timeout=180)
     return cluster

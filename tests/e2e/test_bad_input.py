@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from cluster import Cluster, condition
-from conftest import NAMESPACE
+
+from tests.e2e.conftest import NAMESPACE
 
 RESOURCES = {"requests": {"cpu": "250m", "memory": "512Mi"}}
 
@@ -35,12 +36,26 @@ def sentence(cluster: Cluster, name: str, kind: str, reason: str) -> str:
 
 
 def test_a_missing_claim_is_named_before_anything_is_spent(quickstart: Cluster) -> None:
-    create(quickstart, "no-claim", {"model": {"storageUri": "pvc://nowhere/x"}, "inference": {"runtime": "modelservice-torch", "resources": RESOURCES}})
+    create(
+        quickstart,
+        "no-claim",
+        {
+            "model": {"storageUri": "pvc://nowhere/x"},
+            "inference": {"runtime": "modelservice-torch", "resources": RESOURCES},
+        },
+    )
     assert "nowhere" in sentence(quickstart, "no-claim", "ArtifactReady", "ClaimNotFound")
 
 
 def test_a_missing_path_on_a_claim_is_named(quickstart: Cluster) -> None:
-    create(quickstart, "no-path", {"model": {"storageUri": "pvc://models/nothing-here"}, "inference": {"runtime": "modelservice-torch", "resources": RESOURCES}})
+    create(
+        quickstart,
+        "no-path",
+        {
+            "model": {"storageUri": "pvc://models/nothing-here"},
+            "inference": {"runtime": "modelservice-torch", "resources": RESOURCES},
+        },
+    )
     assert "nothing-here" in sentence(quickstart, "no-path", "Available", "ModelLoadFailed")
 
 

@@ -1,4 +1,4 @@
-"""The main job through `helm install` and `kubectl apply`: train, serve, scale, stay in the budget, survive the operator's loss."""
+"""The main job through `helm install` and `kubectl apply`, while the operator is lost and replaced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from cluster import SYSTEM, Cluster, condition, is_true
-from conftest import NAMESPACE
+
+from tests.e2e.conftest import NAMESPACE
 
 INFERENCE = "modelservice.dev/name=autoencoder,modelservice.dev/role=Inference"
 TRAINING = "modelservice.dev/name=autoencoder,modelservice.dev/role=Training"
@@ -61,7 +62,9 @@ def test_a_finished_run_is_not_run_again_by_a_new_operator(quickstart: Cluster) 
     assert len(quickstart.list("jobs", NAMESPACE, "modelservice.dev/name=autoencoder")) == 1
 
 
-def test_load_scales_to_three_the_budget_refuses_a_fourth_and_nothing_fails_while_the_operator_is_lost(quickstart: Cluster) -> None:
+def test_load_scales_to_three_the_budget_refuses_a_fourth_and_nothing_fails_while_the_operator_is_lost(
+    quickstart: Cluster,
+) -> None:
     quickstart.kubectl("apply", "-f", "examples/quickstart/load-job.yaml")
     quickstart.wait("the third replica", lambda: ready(quickstart) >= 3, timeout=150)
 
@@ -94,6 +97,8 @@ def test_a_helm_upgrade_with_another_operator_image_leaves_every_model_pod_alone
     quickstart.install("image.tag=0.1.0-next", "logLevel=debug")
     quickstart.wait("the new operator pods only", lambda: not (operator_pods(quickstart) & old), timeout=90)
     quickstart.kubectl("-n", NAMESPACE, "annotate", "modelservice", "autoencoder", "touched=again", "--overwrite")
-    seen = quickstart.wait("one more tick of the book", lambda: service(quickstart) if is_true(service(quickstart), "Ready") else None)
+    seen = quickstart.wait(
+        "one more tick of the book", lambda: service(quickstart) if is_true(service(quickstart), "Ready") else None
+    )
     assert seen
     assert uids(quickstart, INFERENCE) == before

@@ -7,7 +7,8 @@ import subprocess
 import urllib.request
 
 from cluster import Cluster
-from conftest import NAMESPACE
+
+from tests.e2e.conftest import NAMESPACE
 
 DEPLOYMENT = "modelservice.dev/name=autoencoder,modelservice.dev/role=Inference"
 
@@ -22,7 +23,9 @@ def test_logs_show_what_the_worker_said(quickstart: Cluster) -> None:
 
 
 def test_exec_runs_a_command_in_the_pod_and_service_names_resolve_there(quickstart: Cluster) -> None:
-    script = "import urllib.request;print(urllib.request.urlopen('http://autoencoder.quickstart/v2/health/ready').status)"
+    script = (
+        "import urllib.request;print(urllib.request.urlopen('http://autoencoder.quickstart/v2/health/ready').status)"
+    )
     assert quickstart.kubectl("-n", NAMESPACE, "exec", pod(quickstart), "--", "python", "-c", script).strip() == "200"
 
 
