@@ -2,6 +2,7 @@ package cri
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,13 +29,17 @@ type container struct {
 	directory string
 	logPath   string
 	order     order
+	done      chan struct{} // closed when the process has ended
 
-	mutex sync.Mutex
-	log   *logFile
-	pid   int // of the running process in this process's PID namespace
-	state runtimeapi.ContainerState
-	done  chan struct{} // closed when the process has ended
-	end   ending
+	// launching is held while the process is started, so that it is signalled
+	// before or after but not meanwhile. It is taken before mutex.
+	launching sync.Mutex
+
+	mutex   sync.Mutex // of what follows
+	log     *logFile
+	process *os.Process // while it runs
+	state   runtimeapi.ContainerState
+	end     ending
 	// startedAt is nanoseconds since the epoch, 0 before the start.
 	startedAt int64
 }
@@ -76,8 +81,8 @@ func (r *Runtime) CreateContainer(_ context.Context, sandboxID string, config *r
 		imageID:   imageID(image),
 		createdAt: now(),
 		directory: r.directory("containers", id),
-		state:     runtimeapi.ContainerState_CONTAINER_CREATED,
 		done:      make(chan struct{}),
+		state:     runtimeapi.ContainerState_CONTAINER_CREATED,
 	}
 	if config.GetLogPath() != "" {
 		c.logPath = filepath.Join(sandboxConfig.GetLogDirectory(), config.GetLogPath())
@@ -160,12 +165,17 @@ func (c *container) stopSignal() syscall.Signal {
 	return unix.SIGTERM
 }
 
+// signal sends a signal to the process. A container that was never started ends.
 func (c *container) signal(signal syscall.Signal) error {
+	c.launching.Lock()
+	defer c.launching.Unlock()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	switch c.state {
 	case runtimeapi.ContainerState_CONTAINER_RUNNING:
-		return unix.Kill(c.pid, signal)
+		if err := c.process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("cannot send %s to container %s: %w", signal, c.id, err)
+		}
 	case runtimeapi.ContainerState_CONTAINER_CREATED:
 		c.finish(ending{at: now(), code: startErrorCode, reason: "Error", message: "the container was stopped before it started"})
 	}
@@ -175,17 +185,20 @@ func (c *container) signal(signal syscall.Signal) error {
 // kill ends the process, and with it its PID namespace, and waits for that.
 func (c *container) kill() error {
 	if err := c.signal(unix.SIGKILL); err != nil {
-		return fmt.Errorf("cannot kill container %s: %w", c.id, err)
+		return err
 	}
 	<-c.done
 	return nil
 }
 
-// finish records how the container ended. The caller holds the lock.
+// finish records how the container ended. The caller holds the mutex.
 func (c *container) finish(end ending) {
 	c.state = runtimeapi.ContainerState_CONTAINER_EXITED
 	c.end = end
-	c.pid = 0
+	c.process = nil
+	if c.log != nil {
+		c.log.close()
+	}
 	close(c.done)
 }
 

@@ -33,7 +33,7 @@ func (c *container) openNamespace(kind string) (*os.File, error) {
 	if c.state != runtimeapi.ContainerState_CONTAINER_RUNNING {
 		return nil, status.Errorf(codes.FailedPrecondition, "container %s is not running", c.config.GetMetadata().GetName())
 	}
-	return os.Open(filepath.Join("/proc", strconv.Itoa(c.pid), "ns", kind))
+	return os.Open(filepath.Join("/proc", strconv.Itoa(c.process.Pid), "ns", kind))
 }
 
 // enter puts the calling thread, which must be locked and is of no other use

@@ -322,7 +322,7 @@ func TestRemovalLeavesNoFileProcessOrDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid := c.pid
+	pid := c.process.Pid
 	if err := r.RemovePodSandbox(t.Context(), p.id); err != nil {
 		t.Fatal(err)
 	}

@@ -31,24 +31,30 @@ func (r *Runtime) StartContainer(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	if c.state != runtimeapi.ContainerState_CONTAINER_CREATED {
+	c.launching.Lock()
+	defer c.launching.Unlock()
+	if c.currentState() != runtimeapi.ContainerState_CONTAINER_CREATED {
 		return status.Errorf(codes.FailedPrecondition, "container %s was started before", id)
 	}
-	if err := r.start(c); err != nil {
-		c.startedAt = now()
+	process, p, err := r.start(c)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.startedAt = now()
+	if err != nil {
 		c.finish(ending{at: c.startedAt, code: startErrorCode, reason: "StartError", message: err.Error()})
 		return err
 	}
+	c.process = process.Process
+	c.state = runtimeapi.ContainerState_CONTAINER_RUNNING
+	go c.watch(process, p)
 	return nil
 }
 
-// start runs the shim and hands it the container's order. The caller holds the lock.
-func (r *Runtime) start(c *container) error {
+// start runs the shim and hands it the container's order.
+func (r *Runtime) start(c *container) (*exec.Cmd, *pipes, error) {
 	p, err := c.openPipes()
 	if err != nil {
-		return fmt.Errorf("cannot make the pipes of the container: %w", err)
+		return nil, nil, fmt.Errorf("cannot make the pipes of the container: %w", err)
 	}
 	defer p.closeChild()
 	process := exec.Command(self)
@@ -59,19 +65,15 @@ func (r *Runtime) start(c *container) error {
 	process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL, Setsid: true}
 	if err := r.launch(c, process); err != nil {
 		p.closeParent()
-		return fmt.Errorf("cannot start the container: %w", err)
+		return nil, nil, fmt.Errorf("cannot start the container: %w", err)
 	}
 	p.closeChild()
 	if err := p.instruct(c.order); err != nil {
 		process.Wait()
 		p.closeParent()
-		return err
+		return nil, nil, err
 	}
-	c.pid = process.Process.Pid
-	c.startedAt = now()
-	c.state = runtimeapi.ContainerState_CONTAINER_RUNNING
-	go c.watch(process, p)
-	return nil
+	return process, p, nil
 }
 
 // launch starts a process on the pod's thread, in the PID namespace that the
@@ -118,6 +120,10 @@ func (c *container) watch(process *exec.Cmd, p *pipes) {
 		output.Go(func() { c.drain(stream, reader) })
 	}
 	process.Wait()
+	if process.SysProcAttr.Cloneflags&unix.CLONE_NEWPID == 0 {
+		// No PID namespace ended with it. A group that is empty is no error.
+		unix.Kill(-process.Process.Pid, unix.SIGKILL)
+	}
 	// Processes outside the container's PID namespace may hold its output open.
 	expired := time.AfterFunc(outputWait, p.closeParent)
 	output.Wait()
@@ -125,9 +131,6 @@ func (c *container) watch(process *exec.Cmd, p *pipes) {
 	p.closeParent()
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.log != nil {
-		c.log.close()
-	}
 	c.finish(describeEnd(process.ProcessState.Sys().(syscall.WaitStatus)))
 }
 

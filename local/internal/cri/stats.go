@@ -78,12 +78,12 @@ func (c *container) stats(totals map[string]usage) *runtimeapi.ContainerStats {
 		Annotations: c.config.GetAnnotations(),
 	}}
 	c.mutex.Lock()
-	pid := c.pid
+	process := c.process
 	c.mutex.Unlock()
-	if pid == 0 {
+	if process == nil {
 		return stats
 	}
-	namespace, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "ns/pid"))
+	namespace, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(process.Pid), "ns/pid"))
 	if err != nil {
 		return stats
 	}
