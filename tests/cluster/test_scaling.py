@@ -1,0 +1,182 @@
+"""Scaling by a real Prometheus that scrapes what the test says each replica does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from cluster import Cluster
+from modelservice.adapters.kube import Kube
+
+from tests.cluster.conftest import REPO, FakeNodes, Runs, until
+from tests.cluster.scenes import Scene, policy, staged
+
+CONFIG = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+  - job_name: pods
+    file_sd_configs: [{{files: ["{targets}"], refresh_interval: 1s}}]
+    relabel_configs:
+      - {{source_labels: [pod], target_label: __param_pod}}
+"""
+
+
+@dataclass
+class Engines:
+    """Answers for the metrics of pods, and tells Prometheus which there are."""
+
+    scene: Scene
+    directory: Path
+    running: dict[str, str] = field(default_factory=dict)
+    waiting: float = 0.0
+    silent: bool = False
+    port: int = 0
+    prometheus: str = ""
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        if self.silent:
+            return web.Response(text="")
+        pod = request.query["pod"]
+        value = self.running.get(pod, str(self.share()))
+        return web.Response(text=f'r_running{{model_name="m"}} {value}\nr_waiting 0\nr_total 1\n')
+
+    def share(self) -> float:
+        return self.waiting
+
+    async def follow(self) -> None:
+        """Keep the list of targets to the pods that run."""
+        targets = self.directory / "targets.json"
+        while True:
+            listed = await self.scene.kube.list("Pod", namespace=self.scene.namespace)
+            rows = [
+                {
+                    "targets": [f"127.0.0.1:{self.port}"],
+                    "labels": {"namespace": self.scene.namespace, "pod": pod["metadata"]["name"]},
+                }
+                for pod in listed.items
+                if pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+            ]
+            fresh = targets.with_suffix(".new")
+            fresh.write_text(json.dumps(rows))
+            fresh.replace(targets)
+            await asyncio.sleep(0.3)
+
+
+async def answers(url: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/-/ready") as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+async def engines(
+    cluster: Cluster, kube: Kube, namespace: str, nodes: FakeNodes, operators: Runs, tmp_path: Path
+) -> AsyncIterator[Engines]:
+    async with staged(Scene(cluster, kube, namespace, nodes, operators), nodes=2) as scene:
+        made = Engines(scene, tmp_path)
+        application = web.Application()
+        application.router.add_get("/metrics", made.metrics)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        made.port = runner.addresses[0][1]
+        port = free_port()
+        made.prometheus = scene.prometheus_url = f"http://127.0.0.1:{port}"
+        config = tmp_path / "prometheus.yml"
+        config.write_text(CONFIG.format(targets=tmp_path / "targets.json"))
+        following = asyncio.create_task(made.follow())
+        with (tmp_path / "prometheus.log").open("w") as log:
+            process = subprocess.Popen(
+                [
+                    str(REPO / "bin/prometheus"),
+                    f"--config.file={config}",
+                    f"--storage.tsdb.path={tmp_path / 'data'}",
+                    f"--web.listen-address=127.0.0.1:{port}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            await until("Prometheus to be ready", lambda: answers(made.prometheus))
+            yield made
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 20)
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await runner.cleanup()
+
+
+def scaled(scene: Scene, name: str = "chat", *, most: int = 4, **rule: Any) -> dict[str, Any]:
+    scaling = {"scaleMetric": "Concurrency", "scaleTarget": 10, "scaleDownDelaySeconds": 3, **rule}
+    return scene.service(name, inference={"minReplicas": 1, "maxReplicas": most, "scaling": scaling})
+
+
+async def desired(scene: Scene, count: int, *, seconds: float = 60) -> dict[str, Any]:
+    async def seen() -> dict[str, Any] | None:
+        found = await scene.get("ModelService", "chat")
+        return found if (found.get("status") or {}).get("desiredReplicas") == count else None
+
+    return await until(f"{count} replicas to be wanted", seen, seconds=seconds) or {}
+
+
+async def test_replicas_follow_the_load_up_and_down_and_the_budget_bounds_them(engines: Engines) -> None:
+    scene = engines.scene
+    await scene.create(policy("team", scene.namespace, rate="3.50"))
+    await scene.operate()
+    await scene.create(scaled(scene))
+    await scene.ready("chat", 1)
+    await scene.condition("chat", "ScalingActive", "True", "MetricsRead")
+    engines.waiting = 9.5  # in each replica: above 85 % of 10, so that there is never enough
+    await desired(scene, 4)
+    await scene.ready("chat", 3)
+    await scene.condition("chat", "BudgetAdmitted", "False", "RateLimited")
+    engines.waiting = 0.1
+    await desired(scene, 1, seconds=90)
+    await scene.ready("chat", 1)
+
+
+async def test_without_metrics_the_count_is_held_and_a_good_reading_goes_on_at_once(engines: Engines) -> None:
+    scene = engines.scene
+    await scene.operate()
+    await scene.create(scaled(scene))
+    await scene.ready("chat", 1)
+    (pod,) = await scene.pods("chat")
+    engines.running[pod["metadata"]["name"]] = "NaN"
+    message = await scene.condition("chat", "ScalingActive", "False", "MetricsUnavailable", seconds=60)
+    assert "held at 1 since" in message
+    assert "nan" in message
+    engines.running.clear()
+    engines.waiting = 16
+    await desired(scene, 2)
+    await scene.ready("chat", 2)
+
+
+async def test_a_prometheus_that_is_not_there_is_named(engines: Engines) -> None:
+    scene = engines.scene
+    scene.prometheus_url = "http://127.0.0.1:1"
+    await scene.operate()
+    await scene.create(scaled(scene))
+    message = await scene.condition("chat", "ScalingActive", "False", "MetricsUnavailable")
+    assert "127.0.0.1:1" in message
+    await scene.ready("chat", 1)
