@@ -372,6 +372,21 @@ func TestAContainerDiesWithTheThreadOfItsPod(t *testing.T) {
 	}
 }
 
+func TestAContainerCanJoinTheProcessesOfAnother(t *testing.T) {
+	p := runPod(t, newTestRuntime(t), "pod-0")
+	target := p.start("exec sleep 1000", nil)
+	status := p.await(p.start("tr '\\0' ' ' < /proc/1/cmdline", func(config *runtimeapi.ContainerConfig) {
+		config.Linux.SecurityContext.NamespaceOptions = &runtimeapi.NamespaceOption{Pid: runtimeapi.NamespaceMode_TARGET, TargetId: target}
+	}))
+	if status.ExitCode != 0 || p.log() != "sleep 1000 \n" {
+		t.Errorf("got %v with the log %q", status, p.log())
+	}
+	own := p.await(p.start("echo $$", nil))
+	if own.ExitCode != 0 || !strings.HasSuffix(p.log(), "\n1\n") {
+		t.Errorf("a later container got %v with the log %q", own, p.log())
+	}
+}
+
 func TestStatsCountTheProcessesOfAContainer(t *testing.T) {
 	r := newTestRuntime(t)
 	p := runPod(t, r, "pod-0")

@@ -49,6 +49,11 @@ func ShimMain() {
 }
 
 func becomeContainer() error {
+	// The signal of the pod's thread ends this process from now on. Whoever gave
+	// the order and died before then leaves an order that cannot be read.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("cannot tie the container to its pod: %w", err)
+	}
 	var o order
 	if err := json.NewDecoder(os.NewFile(shimOrder, "order")).Decode(&o); err != nil {
 		return fmt.Errorf("cannot read what to run: %w", err)

@@ -62,7 +62,7 @@ func (r *Runtime) start(c *container) (*exec.Cmd, *pipes, error) {
 	process.Env = []string{}
 	process.Stdout, process.Stderr = p.stdout, p.stderr
 	process.ExtraFiles = []*os.File{p.orderReader, p.reportWriter}
-	process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL, Setsid: true}
+	process.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS, Setsid: true}
 	if err := r.launch(c, process); err != nil {
 		p.closeParent()
 		return nil, nil, fmt.Errorf("cannot start the container: %w", err)
