@@ -94,7 +94,7 @@ def test_load_scales_to_three_the_budget_refuses_a_fourth_and_nothing_fails_whil
 
 def test_a_helm_upgrade_with_another_operator_image_leaves_every_model_pod_alone(quickstart: Cluster) -> None:
     before, old = uids(quickstart, INFERENCE), operator_pods(quickstart)
-    quickstart.install("image.tag=0.1.0-next", "logLevel=debug")
+    quickstart.install("image.tag=0.1.0-next", "logLevel=DEBUG")
     quickstart.wait("the new operator pods only", lambda: not (operator_pods(quickstart) & old), timeout=90)
     quickstart.kubectl("-n", NAMESPACE, "annotate", "modelservice", "autoencoder", "touched=again", "--overwrite")
     seen = quickstart.wait(
