@@ -81,16 +81,40 @@ func TestAClusterRunsAsLongAsItsLockIsHeld(t *testing.T) {
 	if !up || err != nil || !got.Started.Equal(want.Started) || got.PID != want.PID || got.Port != want.Port || !got.Ready {
 		t.Errorf("got %+v, %v, %v", got, up, err)
 	}
-	var output bytes.Buffer
-	if err := reportRunning(dir, &output); err != nil || !strings.Contains(output.String(), "already up at https://127.0.0.1:1234") {
-		t.Errorf("up says %q, %v", output.String(), err)
-	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, up, err := running(dir); up || err != nil {
 		t.Errorf("after the lock: %v, %v", up, err)
 	}
+}
+
+func TestARunningClusterIsNotClaimedAgain(t *testing.T) {
+	dir := newDir(t)
+	lock, _, err := claim(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeState(dir, state{PID: 42, Port: 1234, Ready: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, current, err := claim(dir)
+	if !errors.Is(err, errRunning) || current.Port != 1234 {
+		t.Errorf("the second claim gives %+v, %v", current, err)
+	}
+	var output bytes.Buffer
+	printState(&output, current, "already ")
+	if text := output.String(); !strings.Contains(text, "already up at https://127.0.0.1:1234") {
+		t.Errorf("it says %q", text)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock, _, err = claim(dir)
+	if err != nil {
+		t.Fatalf("after its end: %v", err)
+	}
+	lock.Close()
 }
 
 func TestDownAndStatusOfNothing(t *testing.T) {

@@ -61,6 +61,25 @@ func acquireLock(dir layout.Dir) (*os.File, error) {
 	return nil, fmt.Errorf("cannot lock %s: %w", dir.Run("lock"), err)
 }
 
+// claim takes the lock, or returns errRunning and what is known of the cluster
+// that holds it.
+func claim(dir layout.Dir) (*os.File, state, error) {
+	for {
+		lock, err := acquireLock(dir)
+		if !errors.Is(err, errRunning) {
+			return lock, state{}, err
+		}
+		current, up, err := running(dir)
+		if err != nil {
+			return nil, state{}, err
+		}
+		if up {
+			return nil, current, errRunning
+		}
+		// It was only another command that had a look.
+	}
+}
+
 // running says whether a cluster runs in the directory, and what is known of it.
 func running(dir layout.Dir) (state, bool, error) {
 	lock, err := acquireLock(dir)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,14 +23,10 @@ func status(dir layout.Dir, output io.Writer) error {
 	if !up {
 		return fmt.Errorf("localcluster is not running in %s", dir)
 	}
-	word := "up"
-	if !current.Ready {
-		word = "starting"
-	}
-	fmt.Fprintf(output, "localcluster is %s at %s since %s\n", word, current.url(), current.Started.Format(time.DateTime))
+	printState(output, current, "")
 	fmt.Fprintf(output, "kubeconfig %s, first process %d\n\n", dir.Kubeconfig(), current.PID)
 	states, err := supervisor.ReadStates(dir.Run("components.json"))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	outside := outsidePIDs(current.PID)
@@ -44,6 +41,14 @@ func status(dir layout.Dir, output io.Writer) error {
 			entry.Since.Format(time.TimeOnly), entry.LastExit)
 	}
 	return table.Flush()
+}
+
+func printState(output io.Writer, current state, still string) {
+	word := "up"
+	if !current.Ready {
+		word = "starting"
+	}
+	fmt.Fprintf(output, "localcluster is %s%s at %s since %s\n", still, word, current.url(), current.Started.Format(time.DateTime))
 }
 
 // outsidePIDs maps process ids of the PID namespace whose first process is init

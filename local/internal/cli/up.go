@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"modelservice.dev/local/internal/component"
 	"modelservice.dev/local/internal/layout"
@@ -41,9 +44,10 @@ func up(ctx context.Context, options upOptions, output io.Writer) error {
 	if err := makeDirectories(options.Dir); err != nil {
 		return err
 	}
-	lock, err := acquireLock(options.Dir)
+	lock, current, err := claim(options.Dir)
 	if errors.Is(err, errRunning) {
-		return reportRunning(options.Dir, output)
+		printState(output, current, "already ")
+		return nil
 	}
 	if err != nil {
 		return err
@@ -96,19 +100,6 @@ func makeDirectories(dir layout.Dir) error {
 			return fmt.Errorf("cannot create the cluster's directory: %w", err)
 		}
 	}
-	return nil
-}
-
-func reportRunning(dir layout.Dir, output io.Writer) error {
-	current, _, err := running(dir)
-	if err != nil {
-		return err
-	}
-	word := "already up"
-	if !current.Ready {
-		word = "already starting"
-	}
-	fmt.Fprintf(output, "localcluster is %s at %s since %s\n", word, current.url(), current.Started.Format(time.DateTime))
 	return nil
 }
 
@@ -184,6 +175,10 @@ func launch(ctx context.Context, options upOptions, lock *os.File, listener *net
 	}
 	defer logFile.Close()
 	cmd.Stdout, cmd.Stderr = logFile, logFile
+	// The cluster must not keep open what this process inherited and will not use.
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return errors.Join(err, report.Close())
+	}
 	err = cmd.Start()
 	report.Close()
 	if err != nil {
