@@ -2,7 +2,9 @@ package cri
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,8 +100,17 @@ func findProgram(name, searchPath string) (string, error) {
 	for _, directory := range filepath.SplitList(searchPath) {
 		candidate := filepath.Join(directory, name)
 		info, err := os.Stat(candidate)
-		if err == nil && info.Mode().IsRegular() && unix.Access(candidate, unix.X_OK) == nil {
+		if err == nil && info.IsDir() {
+			continue
+		}
+		if err == nil {
+			err = unix.Access(candidate, unix.X_OK)
+		}
+		if err == nil {
 			return candidate, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("cannot run %s: %w", candidate, err)
 		}
 	}
 	return "", fmt.Errorf("the program %q is not on PATH (%s): %w", name, searchPath, exec.ErrNotFound)
