@@ -32,13 +32,17 @@ async def train(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient,
 
 
 def _obsolete(child: Object, draft: Draft, number: int | None) -> bool:
-    """A Job of another run, or one that is running although nothing shall; ended Jobs of the run stay, with their logs."""
+    """A Job of another run, or one that runs although it shall not; ended Jobs of the run stay, with their logs.
+
+    A Job that is newer than the draft is left for the next one.
+    """
     labels = child["metadata"]["labels"]
     if draft.service.training is None or labels.get(RUN) != draft.record.run:
         return True
     attempt = draft.attempts.get(int(labels[ATTEMPT])) if labels.get(ATTEMPT, "").isdecimal() else None
-    running = attempt is None or attempt.ending is None
-    return running and (draft.service.suspended or attempt is None or attempt.number != number)
+    if attempt is None or attempt.ending is not None:
+        return False
+    return draft.service.suspended or attempt.number != number
 
 
 async def _remove(child: Object, world: World, kube: KubeClient) -> None:
