@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build crds lint test test-all property mutants demo cluster down lock
+.PHONY: help setup build crds lint test test-all property mutants bench demo cluster down lock
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,9 @@ property: setup ## the property tests with N random examples: make property N=50
 
 mutants: setup ## break the book's rules one by one: each must be noticed, and by which seed
 	@$(VENV)/pytest -q -s tests/property/test_book_mutants.py
+
+bench: setup ## figures of one area as JSON lines: make bench AREA=serving
+	@.venv-workers/bin/python tests/bench/$(or $(AREA),serving).py
 
 demo: setup ## train, serve, scale and budget one model on a local cluster
 	@$(VENV)/python scripts/demo.py
