@@ -47,7 +47,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-async def kube(cluster: Cluster) -> AsyncIterator[Kube]:
+async def connections() -> AsyncIterator[None]:
+    """At the end of the test every connection is closed: TLS says goodbye in the background."""
+    yield
+    loop = asyncio.get_running_loop()
+
+    async def closed() -> bool:
+        transports = list(loop._transports.values())  # type: ignore[attr-defined]
+        return all(transport._sock is None for transport in transports)
+
+    await until("all connections to be closed", closed, seconds=5)
+
+
+@pytest.fixture
+async def kube(cluster: Cluster, connections: None) -> AsyncIterator[Kube]:
     """Our own client, as the administrator."""
     async with Kube(await login(str(cluster.kubeconfig)), user_agent="tests") as client:
         yield client
@@ -130,7 +143,7 @@ class Runs:
 
 
 @pytest.fixture
-async def operators(cluster: Cluster) -> AsyncIterator[Runs]:
+async def operators(cluster: Cluster, connections: None) -> AsyncIterator[Runs]:
     """Starts operators and stops them at the end of the test."""
     runs = Runs(cluster.kubeconfig)
     yield runs
