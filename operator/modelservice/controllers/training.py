@@ -26,6 +26,9 @@ async def train(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient,
     current = world.caches.jobs.get(Ref(service.name.namespace, job_name(service, draft.record.run, number)))
     if current is not None or not plan.training_funded:
         return
+    if number in draft.attempts:  # it has gone since the plan was made: the next plan counts that
+        world.replan()
+        return
     rendered = job(service, spec, draft.trainer, option.pool, option.purchase, draft.record.run, number)
     world.caches.jobs.observe(await applier.apply(rendered, None))
     world.replan()
