@@ -33,7 +33,7 @@ func Command(args []string, files []*os.File, tied bool) (*exec.Cmd, error) {
 		Cloneflags:                 unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		UidMappings:                uids,
 		GidMappings:                gids,
-		GidMappingsEnableSetgroups: os.Geteuid() == 0,
+		GidMappingsEnableSetgroups: os.Geteuid() == 0 && setgroupsAllowed(),
 		Setsid:                     true,
 	}
 	if tied {
@@ -64,6 +64,13 @@ func Enter() error {
 		return fmt.Errorf("cannot mount /proc for the cluster (%w): if this is a container, start it with /proc unmasked", err)
 	}
 	return nil
+}
+
+// setgroupsAllowed is false below a user namespace that forbids it: then it
+// stays forbidden.
+func setgroupsAllowed() bool {
+	data, err := os.ReadFile("/proc/self/setgroups")
+	return err == nil && strings.TrimSpace(string(data)) == "allow"
 }
 
 // wholeRange is the id range of a machine's first user namespace.

@@ -113,6 +113,11 @@ func (t Taint) check() error {
 	return nil
 }
 
+// oneLine is a parser's error without line breaks and the names of its layers.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	for _, layer := range []string{"error unmarshaling JSON: ", "while decoding JSON: ", "error converting YAML to JSON: ", "json: "} {
+		text = strings.TrimPrefix(text, layer)
+	}
+	return text
 }
