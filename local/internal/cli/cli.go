@@ -175,9 +175,12 @@ func kubectl(args []string) int {
 			fmt.Fprintf(os.Stderr, "localcluster: there is no cluster in %s: start one with localcluster up\n", path)
 			return 1
 		}
-		if err := os.Setenv("KUBECONFIG", path.Kubeconfig()); err != nil {
-			fmt.Fprintf(os.Stderr, "localcluster: %v\n", err)
-			return 1
+		// What kubectl remembers of an API belongs to this cluster: another one may answer on the same port later.
+		for name, value := range map[string]string{"KUBECONFIG": path.Kubeconfig(), "KUBECACHEDIR": path.Run("kubectl")} {
+			if err := os.Setenv(name, value); err != nil {
+				fmt.Fprintf(os.Stderr, "localcluster: %v\n", err)
+				return 1
+			}
 		}
 	}
 	return component.Run(component.Kubectl, args)
