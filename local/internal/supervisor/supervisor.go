@@ -62,6 +62,7 @@ type Supervisor struct {
 	mutex     sync.Mutex
 	states    []State
 	running   map[string]*process.Process
+	keepers   sync.WaitGroup
 }
 
 // New returns a supervisor without programs.
@@ -72,7 +73,7 @@ func New(table *process.Table, stateFile string) *Supervisor {
 // Keep starts the program and, if it wants that, starts it again with growing
 // pauses until the context ends. It returns at once.
 func (s *Supervisor) Keep(ctx context.Context, program Program) {
-	go s.keep(ctx, program)
+	s.keepers.Go(func() { s.keep(ctx, program) })
 }
 
 func (s *Supervisor) keep(ctx context.Context, program Program) {

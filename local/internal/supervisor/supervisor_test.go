@@ -30,7 +30,10 @@ func newFixture(t *testing.T) fixture {
 	f := fixture{stateFile: filepath.Join(dir, "states.json"), log: filepath.Join(dir, "log")}
 	f.Supervisor = New(table, f.stateFile)
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	t.Cleanup(f.cancel)
+	t.Cleanup(func() {
+		f.cancel()
+		f.keepers.Wait()
+	})
 	return f
 }
 
