@@ -289,24 +289,11 @@ METRICS = (
 
 def build(tools: Tools) -> Controllers:
     """All controllers of the operator."""
-    settings = tools.settings
     for metric in METRICS:
         tools.telemetry.declare(metric)
-    prometheus = Prometheus(settings.prometheus_url) if settings.prometheus_url else None
-    made = assemble(
-        kube=tools.kube,
-        applier=tools.applier,
-        statuses=tools.statuses,
-        events=tools.events,
-        clock=tools.clock,
-        meter=tools.telemetry,
-        queue=tools.queue,
-        metrics=prometheus,
-        namespace=settings.namespace,
-        tick=settings.tick_seconds,
-        time_scale=settings.time_scale,
-        budget_required=settings.budget_required,
-    )
+    url = tools.settings.prometheus_url
+    prometheus = Prometheus(url) if url else None
+    made = assemble(tools, prometheus)
     tasks = (*made.tasks, prometheus.keep_open) if prometheus else made.tasks
     return Controllers(made.sources, made.reconcilers, tasks)
 

@@ -76,7 +76,7 @@ def volume(name: str, namespace: str, claimed: str) -> dict[str, Any]:
 
 @dataclass
 class Scene:
-    """One namespace with a claim, a pool with a fake node, runtimes, and an operator whose book is in the same namespace."""
+    """One namespace with a claim, a pool with fake nodes, runtimes, and an operator whose book is there too."""
 
     cluster: Cluster
     kube: Kube

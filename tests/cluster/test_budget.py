@@ -1,4 +1,4 @@
-"""Money before pods: refusals with exact figures, nobody starts more than is funded, and every stored book is solvent."""
+"""Money before pods: exact refusals, nobody starts more than is funded, and every stored book is solvent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
 
-from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, manifest, until
 from tests.cluster.scenes import Books, Scene, conditions, policy, staged
 
 GATE = "modelservice.dev/budget"
@@ -58,7 +58,8 @@ class Ungated:
 
 async def refusal(scene: Scene, service: str) -> dict[str, Any]:
     async def seen() -> dict[str, Any] | None:
-        return (await scene.get("ModelService", service)).get("status", {}).get("refusal")
+        found: dict[str, Any] | None = (await scene.get("ModelService", service)).get("status", {}).get("refusal")
+        return found
 
     return await until(f"a refusal of {service}", seen) or {}
 
@@ -102,7 +103,7 @@ async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon
         ready = conditions(found).get("Ready", {})
         return found if ready.get("reason") == "Exhausted" else None
 
-    budget = await until("the budget to say so", reported)
+    budget = await until("the budget to say so", reported) or {}
     assert budget["status"]["limit"] == "2.50"
     assert budget["status"]["ratePerHour"] == "2.00"
     assert float(budget["status"]["available"]) < 1.05
@@ -119,7 +120,7 @@ async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated
     await scene.patch("Deployment", child["metadata"]["name"], "/spec/replicas", 10)
 
     async def back() -> bool:
-        return (await scene.get("Deployment", child["metadata"]["name"]))["spec"]["replicas"] == 2
+        return bool((await scene.get("Deployment", child["metadata"]["name"]))["spec"]["replicas"] == 2)
 
     await until("the funded count to be restored", back)
     await scene.ready("chat", 2)
@@ -201,14 +202,9 @@ async def test_a_gated_pod_that_asks_for_more_than_was_priced_is_never_started(s
     (pod,) = await scene.pods("chat")
     spec = child["spec"]["template"]["spec"]
     greedy = {**spec["containers"][0], "resources": {"requests": {"cpu": "4", "memory": "1Gi"}}}
-    fake = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "greedy", "namespace": scene.namespace, "labels": pod["metadata"]["labels"]},
-        "spec": {**spec, "containers": [greedy]},
-    }
-    fake["metadata"]["labels"] = {k: v for k, v in fake["metadata"]["labels"].items() if k != "pod-template-hash"}
-    made = await scene.create(fake)
+    labels = {key: value for key, value in pod["metadata"]["labels"].items() if key != "pod-template-hash"}
+    shape = {**spec, "containers": [greedy]}
+    made = await scene.create(manifest("v1", "Pod", "greedy", scene.namespace, labels=labels, spec=shape))
     await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
 
     async def two() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -79,8 +80,6 @@ async def answers(url: str) -> bool:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
@@ -106,7 +105,7 @@ async def engines(
         config.write_text(CONFIG.format(targets=tmp_path / "targets.json"))
         following = asyncio.create_task(made.follow())
         with (tmp_path / "prometheus.log").open("w") as log:
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: ASYNC220 - a start takes no time
                 [
                     str(REPO / "bin/prometheus"),
                     f"--config.file={config}",

@@ -47,7 +47,14 @@ async def bound(scene: Scene, attempt: int) -> dict[str, Any]:
 
 async def report(scene: Scene, name: str, phase: str, state: dict[str, Any], *conditions: dict[str, Any]) -> None:
     """Say of a pod what its kubelet would."""
-    container = {"name": "main", "image": "i", "imageID": "", "ready": phase == "Running", "restartCount": 0, "state": state}
+    container = {
+        "name": "main",
+        "image": "i",
+        "imageID": "",
+        "ready": phase == "Running",
+        "restartCount": 0,
+        "state": state,
+    }
 
     async def written() -> bool:
         pod = await scene.get("Pod", name)
@@ -189,8 +196,8 @@ async def test_a_changed_spec_is_a_new_run_and_the_old_model_is_served_until_it_
                 return one
         return None
 
-    pod = await until("the pod of the new run", latest) or {}
-    await end(scene, pod, 0, success(pod))
+    newest = await until("the pod of the new run", latest) or {}
+    await end(scene, newest, 0, success(newest))
 
     async def moved() -> bool:
         pods = await scene.pods("net")

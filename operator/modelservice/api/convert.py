@@ -1,4 +1,7 @@
-"""From the kinds to the decisions' types. Raises ValueError with a sentence where an object cannot be honoured as it is."""
+"""From the kinds to the decisions' types.
+
+Raises ValueError with a sentence where an object cannot be honoured as it is.
+"""
 
 from __future__ import annotations
 

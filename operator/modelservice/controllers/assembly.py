@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.budget import BudgetPolicies
@@ -22,6 +23,7 @@ from modelservice.kit.resync import Source
 from modelservice.kit.status import StatusWriter
 from modelservice.kit.workqueue import LIVE, RELIST, WorkQueue
 from modelservice.ports import Clock, EventSink, KubeClient, MetricsSource
+from modelservice.settings import Settings
 
 Changed = Callable[[Object, int], None]
 
@@ -48,26 +50,36 @@ class PodSource(Source):
         Source.observe(self, event, obj)
 
 
-def assemble(
-    *,
-    kube: KubeClient,
-    applier: ChildApplier,
-    statuses: StatusWriter,
-    events: EventSink,
-    clock: Clock,
-    meter: Meter,
-    queue: WorkQueue[Key],
-    metrics: MetricsSource | None,
-    namespace: str,
-    tick: float,
-    time_scale: float,
-    budget_required: bool,
-) -> Assembly:
-    """Build all controllers over one world."""
-    world = World(clock)
-    debounce = Debounce(idle=1.0 * time_scale, longest=10.0 * time_scale)
+class Toolbox(Protocol):
+    """What the composition root gives to the controllers."""
+
+    @property
+    def settings(self) -> Settings: ...  # noqa: D102 - the names say it
+    @property
+    def kube(self) -> KubeClient: ...  # noqa: D102
+    @property
+    def queue(self) -> WorkQueue[Key]: ...  # noqa: D102
+    @property
+    def applier(self) -> ChildApplier: ...  # noqa: D102
+    @property
+    def statuses(self) -> StatusWriter: ...  # noqa: D102
+    @property
+    def events(self) -> EventSink: ...  # noqa: D102
+    @property
+    def telemetry(self) -> Meter: ...  # noqa: D102
+    @property
+    def clock(self) -> Clock: ...  # noqa: D102
+
+
+def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
+    """Build all controllers over one world; without `metrics` the services that scale are held where they are."""
+    settings, queue = tools.settings, tools.queue
+    tick, scale = settings.tick_seconds, settings.time_scale
+    world = World(tools.clock)
+    debounce = Debounce(idle=1.0 * scale, longest=10.0 * scale)
     world.replan = debounce.trigger
-    bookkeeper = Bookkeeper(world, kube, events, namespace, max(1, round(2 * tick)), Absences(world, kube))
+    margin = max(1, round(2 * tick))
+    bookkeeper = Bookkeeper(world, tools.kube, tools.events, settings.namespace, margin, Absences(world, tools.kube))
 
     def wake(name: ServiceName) -> None:
         queue.add(Key("ModelService", name.namespace, name.name))
@@ -77,15 +89,23 @@ def assemble(
             queue.add(Key("BudgetPolicy", *ref), priority=RELIST)
 
     planner = Planner(
-        world, bookkeeper, metrics, meter, debounce, tick, wake, wake_policies, budget_required=budget_required
+        world,
+        bookkeeper,
+        metrics,
+        tools.telemetry,
+        debounce,
+        tick,
+        wake,
+        wake_policies,
+        budget_required=settings.budget_required,
     )
-    services = ModelServices(world, kube, applier, statuses, events)
+    services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events)
     return Assembly(
         _sources(world, queue, bookkeeper),
         {
             "ModelService": services.reconcile,
-            "BudgetPolicy": BudgetPolicies(world, statuses, events).reconcile,
-            "ComputePool": ComputePools(world, statuses).reconcile,
+            "BudgetPolicy": BudgetPolicies(world, tools.statuses, tools.events).reconcile,
+            "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
         (planner.run,),
     )

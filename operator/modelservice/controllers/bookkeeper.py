@@ -1,4 +1,4 @@
-"""The only writer of the book: one read, one computation, one write, and only then gates are removed and pods deleted."""
+"""The only writer of the book: one read, one computation, one write; only then gates are removed and pods deleted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.observation import gate_index
 from modelservice.controllers.world import SELECTOR, World, pods_of
 from modelservice.domain.book import Book
-from modelservice.domain.codec import DamagedBookError, decode, encode, encode_page, page_name
+from modelservice.domain.codec import decode, encode, encode_page, page_name
 from modelservice.domain.funding import may_ungate
 from modelservice.domain.ledger import WRITE_SECONDS, Policy, may_write
 from modelservice.domain.planner import Plan
@@ -135,7 +135,7 @@ class Bookkeeper:
         for pod in settled.adopted:
             self._tell(pod, "BudgetUnheld", f"Pod {pod.name} ran without money held for it; it is in the book now.")
         for pod in settled.foreign:
-            text = f"Pod {pod.name} is not what ModelService made it: it asks for more, or for other nodes. It is not started."
+            text = f"Pod {pod.name} is not started: it asks for more than what was priced, or for other nodes."
             self._tell(pod, "PodNotAdmitted", text)
 
     async def _keep_pages(self, book: Book) -> None:

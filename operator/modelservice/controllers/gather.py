@@ -156,9 +156,8 @@ def _missing_claim(service: Service, world: World) -> str:
     """The first claim that the service names and that does not exist, "" if all do."""
     places = [service.model, service.training.output if service.training else None]
     claims = [place.claim for place in places if place is not None]
-    for volume in service.inference.pod.volumes if service.inference else ():
-        if "persistentVolumeClaim" in volume:
-            claims.append(volume["persistentVolumeClaim"]["claimName"])
+    volumes = service.inference.pod.volumes if service.inference else ()
+    claims += [one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one]
     return next((claim for claim in claims if Ref(service.name.namespace, claim) not in world.caches.claims), "")
 
 
@@ -222,4 +221,5 @@ def _unmeasured(metric: Metric, runtime: Runtime) -> str:
     missing = [name for name in SERIES[metric] if name not in runtime.series]
     if not missing:
         return ""
-    return f"The ModelRuntime {runtime.name} names no series for {' and '.join(missing)}, which scaleMetric {metric} needs."
+    lacks = " and ".join(missing)
+    return f"The ModelRuntime {runtime.name} names no series for {lacks}, which scaleMetric {metric} needs."

@@ -1,4 +1,4 @@
-"""Proof that a pod which is not there any more has stopped: its node has renewed its heartbeat since, or is gone itself.
+"""Proof that a pod which is not there any more has stopped: its node has reported since, or is gone itself.
 
 No clocks are compared: what is waited for is that a heartbeat differs from the one seen when the pod was first missed.
 """
@@ -41,8 +41,8 @@ class Absences:
             return []
         beats = await self._heartbeats()
         gone = []
-        for uid, (node, pool) in missing.items():
-            node = node or self._nodes.get(uid)
+        for uid, (known, pool) in missing.items():
+            node = known or self._nodes.get(uid)
             concerned = {node: beats[node]} if node in beats else {} if node else self._of_pool(pool, beats)
             first = self._since.setdefault(uid, concerned)
             if all(beats.get(name) != beat for name, beat in first.items()):

@@ -11,8 +11,8 @@ from modelservice.domain.snapshot import Deployed, Pod
 from modelservice.domain.specs import Role, ServiceName
 from modelservice.domain.times import parse_time
 from modelservice.domain.training import Attempt, BadReport, Ending, parse_report
-from modelservice.render.labels import ATTEMPT, GATE, NAME, PLACEMENT, POOL, ROLE, RUN
 from modelservice.ports import Object
+from modelservice.render.labels import ATTEMPT, GATE, NAME, PLACEMENT, POOL, ROLE, RUN
 
 TERMINAL = ("Succeeded", "Failed")
 TAKEN_BY_THE_CLUSTER = ("NodeShutdown", "Terminated", "Shutdown", "NodeLost", "Preempting")

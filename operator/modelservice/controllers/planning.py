@@ -1,4 +1,4 @@
-"""The planner's task: gather, measure, plan for all services, settle the book, and wake the services that it concerns."""
+"""The planner's task: gather, measure, plan for all services, settle the book, wake the services that it concerns."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from modelservice.kit.errors import Unavailable
 from modelservice.ports import MetricsSource, Sample
 
 WINDOW = "2m"
-"""A rate is taken over the last two scrapes within this time, so that it follows the load whatever the scrape interval."""
+"""A rate is that of the last two scrapes within this time: it follows the load whatever the scrape interval."""
 POD = 'namespace!="",pod!=""'
 
 
 def queries(runtimes: Iterable[Runtime]) -> dict[str, str]:
-    """PromQL by what it measures, each grouped by the target's namespace and pod; a pod that is scraped twice counts once."""
+    """PromQL by what it measures, grouped by the target's namespace and pod; a pod scraped twice counts once."""
     names: dict[str, set[str]] = {}
     for runtime in runtimes:
         if runtime.role is Role.INFERENCE:

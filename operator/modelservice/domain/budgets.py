@@ -49,8 +49,8 @@ def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, 
     if seen.spent + seen.held > seen.account.limit:
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (
-            f"{over} {currency} more is spent and held than the limit of {limit} {currency} allows, since the limit was "
-            "lowered or a pod ran without a hold: nothing is started or renewed until that is over."
+            f"{over} {currency} more is spent and held than the limit of {limit} {currency} allows, since the limit "
+            "was lowered or a pod ran without a hold: nothing is started or renewed until that is over."
         )
         return ready("False", "LimitLowered", text)
     if refused:

@@ -182,6 +182,10 @@ def _budget_admitted(facts: Facts) -> Condition | None:
         return _refusal(facts.refused)
     if facts.expiring is not None:
         return _refusal(Refused(facts.expiring, max(0, facts.wanted - facts.funded)))
+    return _held(facts)
+
+
+def _held(facts: Facts) -> Condition:
     if facts.wanted == 0:
         return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is wanted.")
     if not facts.payers:
@@ -248,12 +252,15 @@ def _progressing(facts: Facts) -> Condition | None:
         return Condition("Progressing", "False", "Suspended", "The service is suspended: spec.suspend is true.")
     if facts.leaving and facts.refused is not None:
         text = (
-            f"{_count(facts.leaving, 'replica')} of the previous placement stay until there is money for new ones beside them: "
-            f"{facts.arrived} of {facts.wanted} are ready."
+            f"The previous placement keeps {_count(facts.leaving, 'replica')} until there is money for new ones beside "
+            f"them: {facts.arrived} of {facts.wanted} are ready."
         )
         return Condition("Progressing", "True", "WaitingForMoney", text)
     if facts.leaving:
-        text = f"{facts.arrived} of {facts.wanted} replicas of the new placement are ready; {facts.leaving} old ones remain."
+        text = (
+            f"{facts.arrived} of {_count(facts.wanted, 'replica')} of the new placement ready; "
+            f"{facts.leaving} of the previous one remain."
+        )
         return Condition("Progressing", "True", "RollingOut", text)
     if facts.funded != facts.ready:
         return Condition(

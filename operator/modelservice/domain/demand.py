@@ -1,8 +1,8 @@
 """How many replicas the measured work of one service asks for.
 
-A replica carries `target` units of work: requests in flight (Concurrency) or requests per second (RPS). More replicas are
-wanted when the work is above 85 % of what the present ones carry; fewer when it fits below 70 % on fewer, and did so for the
-whole delay. What cannot be measured holds: silence of a scraped pod is zero, silence of Prometheus is not.
+A replica carries `target` units of work: requests in flight (Concurrency) or requests per second (RPS). More replicas
+are wanted when the work is above 85 % of what the present ones carry; fewer when it fits below 70 % on fewer, and did
+so for the whole delay. What cannot be measured holds: silence of a scraped pod is zero, silence of Prometheus is not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SERIES: dict[Metric, tuple[str, ...]] = {"Concurrency": ("running", "waiting"), 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """The rule of one service: `target` units of `metric` per replica, fewer replicas only after `down_delay` seconds."""
+    """The rule of one service: `target` units of `metric` per replica; fewer only after `down_delay` seconds."""
 
     metric: Metric
     target: int
@@ -31,7 +31,7 @@ class Scaling:
 
 @dataclass(frozen=True, slots=True)
 class PodMetrics:
-    """What Prometheus says of one pod: the target's `up` and when it was scraped, and the value of each series it has."""
+    """What Prometheus says of one pod: the target's `up`, when it was scraped, and the value of each series."""
 
     up: float | None = None
     scraped_at: float | None = None
@@ -40,7 +40,7 @@ class PodMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One answer for all services at Prometheus' own time `at`, by (namespace, pod); `problem` says why there is none."""
+    """One answer for all services at Prometheus' own time, by (namespace, pod); `problem` says why there is none."""
 
     at: float = 0.0
     pods: Mapping[tuple[str, str], PodMetrics] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The work that is known of; `complete` when no replica's part is missing; `problem` says what should be there and is not."""
+    """The work that is known of; `complete` when no replica's part is missing; `problem` says what should be."""
 
     work: Fraction = Fraction(0)
     complete: bool = False
@@ -69,8 +69,8 @@ class Measurement:
 class Memory:
     """What one tick leaves for the next.
 
-    `desired` replicas; while fewer would do: the largest `need` seen since `fewer_since`; `blind_since` and `problem` while the
-    work cannot be measured.
+    `desired` replicas; while fewer would do: the largest `need` seen since `fewer_since`; `blind_since` and `problem`
+    while the work cannot be measured.
     """
 
     desired: int

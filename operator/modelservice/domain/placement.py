@@ -28,7 +28,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A pool that does not, and why, as the end of a sentence that begins with its name; `currency` when only that is wrong."""
+    """A pool that does not fit; `why` ends a sentence that begins with its name; `currency` when only that is wrong."""
 
     pool: str
     why: str

@@ -1,8 +1,8 @@
 """One plan for all services: where each goes and how many pods of it the budgets pay for.
 
-What is wanted is tried on a scratch copy of the book with the book's own operations, so a refusal here is the refusal that
-the book would give. Pods that exist come first; then the services take turns, one pod at a time, the one with the fewest
-pods first.
+What is wanted is tried on a scratch copy of the book with the book's own operations, so a refusal here is the refusal
+that the book would give. Pods that exist come first; then the services take turns, one pod at a time, the one with
+the fewest pods first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot
 from modelservice.domain.specs import Role, ServiceName
 
 DRAIN_MARGIN = 60
-"""Seconds beyond the pool's stop time before the end of a hold at which pods that cannot be renewed begin to be drained."""
+"""Pods that cannot be renewed are drained so many seconds, and the pool's stop time, before the end of their hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class ServicePlan:
     """What one service gets.
 
     `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
-    `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are replaced.
+    `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
+    replaced.
     """
 
     desired: int = 0
@@ -186,7 +187,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
 
 
 def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:
-    """Renew what runs; when money is short and the hold ends soon, grant only as many pods as can be paid for longer."""
+    """Renew what runs; when money is short and the hold ends soon, grant only pods that can be paid for longer."""
     renewed = renew(book, ask.workload)
     if not isinstance(renewed, Refusal):
         return renewed

@@ -1,4 +1,4 @@
-"""Kubernetes quantities as integers: processors in thousandths, everything else in whole units (bytes, devices), rounded up."""
+"""Kubernetes quantities as integers, rounded up: processors in thousandths, all else in units (bytes, devices)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One pass over the book: evidence in, money held, and what follows for the pods. See `ledger` for the order of the steps."""
+"""One pass over the book: evidence in, money held, and what follows for the pods.
+
+See `ledger` for the order of the steps.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ from modelservice.domain.snapshot import Pod
 class Funding:
     """What the plan grants a workload: so many pods under these terms.
 
-    The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the nodes of `selector`. `terms` is None when
-    the pool is not known now.
+    The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the
+    nodes of `selector`. `terms` is None when the pool is not known now.
     """
 
     count: int
@@ -49,7 +52,7 @@ class Funding:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Proof that a pod which is not there any more has stopped: when, if its kubelet said so; or that it was never bound."""
+    """Proof that a pod which is gone has stopped: when, if its kubelet said so; or that it was never bound."""
 
     finished_at: int | None = None
     never_bound: bool = False
@@ -57,7 +60,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen after the book was read: our pods by UID at `date`, ends of pods that are gone, pages that are stored."""
+    """What was seen after the book was read: our pods at `date`, ends of pods that are gone, pages that are stored."""
 
     date: int
     pods: Mapping[str, Pod]
@@ -78,8 +81,9 @@ class Deletion:
 class Settlement:
     """The next book and what to do once it is stored.
 
-    `ungate`: gated pods that are in it. `delete`: pods whose time is up, or that never found a node. `adopted`: pods that
-    were found running without a hold. `foreign`: gated pods that are not what was priced. `refusals`: by workload, why money for more or for longer is not there.
+    `ungate`: gated pods that are in it. `delete`: pods whose time is up, or that never found a node. `adopted`: pods
+    that were found running without a hold. `foreign`: gated pods that are not what was priced. `refusals`: by
+    workload, why money for more or for longer is not there.
     """
 
     book: Book
@@ -94,7 +98,7 @@ class Settlement:
 def settle(
     stored: Book, date: int, evidence: Evidence, policies: Iterable[Policy], funding: Mapping[str, Funding], margin: int
 ) -> Settlement:
-    """Compute the next book from the stored one, read at `date`; pods are deleted `margin` seconds before their hold ends."""
+    """The next book from the one read at `date`; pods are deleted `margin` seconds before their hold ends."""
     book = set_policies(advance(stored, date), policies)
     book = _take_evidence(book, evidence, funding)
     book = collect(seal(book), evidence.pages)

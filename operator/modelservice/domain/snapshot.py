@@ -1,4 +1,7 @@
-"""What one pass of the planner looks at: the services, what runs for them, the budgets and the book. Times in epoch seconds."""
+"""What one pass of the planner looks at: the services, what runs for them, the budgets and the book.
+
+Times in epoch seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ class Pod:
     """One pod of ours.
 
     `requests` are those of all its containers in integers of `quantities`, `selector` is its node selector.
-    `workload` is namespace/name of its Deployment or Job. `node` is None until it is bound. `started_at` is the start of its
-    first container, `ready_since` when it became ready, `finished_at` the end that its kubelet reported; each None before.
+    `workload` is namespace/name of its Deployment or Job. `node` is None until it is bound. `started_at` is the start
+    of its first container, `ready_since` when it became ready, `finished_at` the end that its kubelet reported; each
+    None before.
     """
 
     uid: str
@@ -68,7 +72,10 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service with what it wants and has. `inference` is None while it cannot be rendered: what runs is kept then."""
+    """One service with what it wants and has.
+
+    `inference` is None while it cannot be rendered: what runs is kept then.
+    """
 
     name: ServiceName
     suspended: bool

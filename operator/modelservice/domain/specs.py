@@ -81,7 +81,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """A run that makes the model: `files` names a ConfigMap, failed attempts are repeated up to `backoff_limit` times."""
+    """A run that makes the model: `files` names a ConfigMap, `backoff_limit` failed attempts are repeated."""
 
     pod: Workload
     output: ClaimPath

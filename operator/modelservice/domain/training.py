@@ -1,4 +1,7 @@
-"""One training run: which attempt is next, what an ended one means, when the run is over. A finished run is never run again."""
+"""One training run: which attempt is next, what an ended one means, when the run is over.
+
+A finished run is never run again.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of the latest run; kept in the status. `attempt` is the newest that was started, 0 before the first.
+    """What is known of the latest run; kept in the status.
+
+    `attempt` is the newest that was started, 0 before the first.
 
     Every attempt that ended without a model is a failure or an interruption, so their sum is the number of ended ones.
     """
@@ -60,8 +65,8 @@ class Record:
 class Ending:
     """How the pod of an attempt ended.
 
-    `exit_code` is None when no container reported one; `disrupted` when the cluster took the pod (eviction, preemption, node
-    shutdown) or it is not there any more.
+    `exit_code` is None when no container reported one; `disrupted` when the cluster took the pod (eviction,
+    preemption, node shutdown) or it is not there any more.
     """
 
     exit_code: int | None = None
@@ -98,7 +103,7 @@ class BadReport(ValueError):
 def advance_run(
     record: Record, run: str, backoff_limit: int, attempts: Mapping[int, Attempt], output: str, now: int
 ) -> Record:
-    """Take in what has happened to the attempts of the run; `output` is the path on the claim below which they publish."""
+    """Take in what has happened to the attempts of a run; they publish below the path `output` of the claim."""
     if record.run != run:
         record = Record(run=run)
     record = replace(record, attempt=max([record.attempt, *attempts]))
@@ -145,7 +150,8 @@ def _finish(record: Record, report: Report, ending: Ending, number: int, output:
     where = f"{output}/{record.run}/{number}"
     artifact = report.artifact
     if artifact is None or not f"/{artifact.path.strip('/')}".endswith(f"/{where}"):
-        said = f"The termination message names the model {artifact.path if artifact else 'nowhere'}, expected below {where}."
+        place = artifact.path if artifact else "nowhere"
+        said = f"The termination message says that the model is {place}, and it should be below {where}."
         return _fail(record, ending, number, 0, said, now)
     return replace(
         record,

@@ -86,7 +86,7 @@ def pod(uid: str, work: str = "ns/chat-cpu", **more: Any) -> Pod:
     return Pod(uid=uid, namespace="ns", name=uid, service=service, workload=work, **{**given, **more})
 
 
-def running(uid: str, work: str = "ns/chat-cpu", started_at: int = NOW, **more: Any) -> Pod:
+def running(uid: str, work: str = "ns/chat-cpu", started_at: int | None = NOW, **more: Any) -> Pod:
     """A pod that has been let go, is bound and runs."""
     given: dict[str, Any] = {"gated": False, "node": "n1", "started_at": started_at, "ready_since": started_at}
     return pod(uid, work, **{**given, **more})

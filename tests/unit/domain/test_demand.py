@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from modelservice.domain.demand import (
@@ -27,9 +28,9 @@ def replicas(*names: str, ready_since: int = NOW - 600) -> list[Replica]:
     return [Replica(name, ready_since - 5, ready_since) for name in names]
 
 
-def reading(metric: str = "running", at: float = NOW, **values: float) -> Reading:
-    pods = {("ns", name): PodMetrics(1.0, at - 3, {metric: value}) for name, value in values.items()}
-    return Reading(at, pods)
+def reading(**values: float) -> Reading:
+    pods = {("ns", name): PodMetrics(1.0, NOW - 3, {"running": value}) for name, value in values.items()}
+    return Reading(NOW, pods)
 
 
 def measured(given: Reading, *names: str, metric: Metric = "Concurrency", ready_since: int = NOW - 600) -> Measurement:
@@ -117,21 +118,21 @@ def test_one_bad_pod_never_lowers_and_known_work_still_raises() -> None:
 
 def test_a_scraped_target_without_series_is_silent_and_means_zero() -> None:
     idle = Reading(NOW, {("ns", "a"): PodMetrics(1.0, NOW - 3)})
-    assert measured(idle, "a") == Measurement(0, complete=True)
+    assert measured(idle, "a") == Measurement(Fraction(0), complete=True)
 
 
 def test_pods_that_are_gone_do_not_count_and_a_young_one_holds_without_alarm() -> None:
     stale = reading(a=8, b=8)
     assert measured(stale, "b").work == 8
     both = measure("Concurrency", "ns", [*replicas("b"), *replicas("c", ready_since=NOW - 5)], stale, NOW, 30)
-    assert (both.work, both.complete, both.problem) == (8, False, "")
+    assert (both.work, both.complete, both.problem) == (Fraction(8), False, "")
     assert desire(replace(Memory(3), fewer_since=0), RULE, both, BOUNDS, NOW).desired == 3
 
 
 def test_a_sample_older_than_the_pod_of_that_name_is_ignored() -> None:
     reborn = [Replica("b", NOW - 2, NOW - 1)]
     seen = measure("Concurrency", "ns", reborn, reading(b=8), NOW, 30)
-    assert (seen.work, seen.complete) == (0, False)
+    assert (seen.work, seen.complete) == (Fraction(0), False)
 
 
 def test_concurrency_adds_running_and_waiting_and_rps_takes_the_rate() -> None:

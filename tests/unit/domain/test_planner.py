@@ -133,7 +133,7 @@ def test_a_training_pod_is_asked_for_like_a_replica() -> None:
 
 
 def expiring(count: int, limit: int, before: int) -> tuple[int, bool]:
-    """Replicas funded, and whether their end is foreseen, so many seconds before the end of the hold of `count` pods."""
+    """Replicas funded, and whether the end is foreseen, `before` seconds before the end of the hold of `count` pods."""
     tight, uids = (policy(limit=limit),), [f"p{n}" for n in range(count)]
     first = plan(snapshot(view(count, CPU), policies=tight), NOW)
     book = settled(first, [pod(uid) for uid in uids], Book(), policies=tight).book

@@ -204,7 +204,7 @@ def test_what_a_pod_is_not_made_of_does_not(same: Any) -> None:
 
 
 def test_identities_and_manifests_of_this_release_are_those_of_the_releases_before() -> None:
-    """If this fails, an upgrade would restart every model pod: keep the old identity or raise hashing.LAYOUT knowingly."""
+    """If this fails, an upgrade would restart every model pod: keep the old identity, or raise LAYOUT knowingly."""
     assert identity() == "8fe269ca"
     assert run_id(TRAINED) == "e9df8ba0"
     assert hash8(rendered()["spec"]["template"]) == "9a22d598"
