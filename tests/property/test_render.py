@@ -1,0 +1,104 @@
+"""Manifests of any service: names that fit, no two alike, the same for equal decisions."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from modelservice.domain.specs import (
+    Artifact,
+    ClaimPath,
+    Inference,
+    Json,
+    Role,
+    Service,
+    ServiceName,
+    Training,
+    Workload,
+)
+from modelservice.render.deployment import deployment, deployment_name
+from modelservice.render.hashing import placement_id, run_id
+from modelservice.render.job import job
+from modelservice.render.service import service as address
+from modelservice.render.variables import expand
+
+from tests.unit.domain.specs import pool, runtime
+
+names = st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+env: st.SearchStrategy[Json] = st.fixed_dictionaries(
+    {"name": st.from_regex(r"[A-Z_][A-Z0-9_]{0,10}", fullmatch=True), "value": words}
+)
+pods = st.builds(
+    Workload,
+    runtime=st.just("engine"),
+    requests=st.just({"cpu": "1", "memory": "1Gi"}),
+    image=st.none() | st.just("mine:1"),
+    command=st.tuples(words),
+    args=st.lists(words, max_size=3).map(tuple),
+    env=st.lists(env, max_size=3, unique_by=lambda one: one["name"]).map(tuple),
+)
+CPU, ENGINE, TRAINER = pool(), runtime(), runtime(Role.TRAINING)
+ARTIFACT = Artifact(ClaimPath("models", "m"), "sha256:1")
+
+
+def of(name: str, pod: Workload) -> tuple[Service, Inference, Training]:
+    spec, training = Inference(pod, 1, 1), Training(pod, ClaimPath("models", "out"))
+    return Service(ServiceName("ns", name), "u", 1, False, None, spec, training), spec, training
+
+
+def identity(spec: Inference) -> str:
+    return placement_id(spec, ENGINE, ENGINE.engines["CPU"], ARTIFACT, CPU, "OnDemand")
+
+
+@given(names, pods, st.integers(1, 10_000))
+def test_names_and_labels_fit_kubernetes(name: str, pod: Workload, attempt: int) -> None:
+    service, spec, training = of(name, pod)
+    made = [
+        deployment(service, spec, ENGINE, CPU, ARTIFACT, identity(spec), 1),
+        job(service, training, TRAINER, CPU, "OnDemand", run_id(training), attempt),
+        address(service),
+    ]
+    for obj in made:
+        assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", obj["metadata"]["name"])
+        assert all(len(value) <= 63 for value in obj["metadata"]["labels"].values())
+
+
+@given(names, pods)
+def test_the_variables_of_modelservice_cannot_be_overridden_and_each_is_there_once(name: str, pod: Workload) -> None:
+    service, spec, _ = of(name, pod)
+    made = deployment(service, spec, ENGINE, CPU, ARTIFACT, "00000000", 1)
+    variables = made["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert len({one["name"] for one in variables}) == len(variables)
+    values = {one["name"]: one.get("value") for one in variables}
+    assert (values["MODEL_NAME"], values["MODEL_PATH"], values["PORT"]) == (name, "/mnt/models/m", "8080")
+
+
+@given(names, pods)
+def test_a_manifest_is_json_and_the_same_for_the_same_decision(name: str, pod: Workload) -> None:
+    service, spec, _ = of(name, pod)
+    first = json.dumps(deployment(service, spec, ENGINE, CPU, ARTIFACT, "00000000", 1))
+    assert json.dumps(deployment(service, spec, ENGINE, CPU, ARTIFACT, "00000000", 1)) == first
+
+
+@given(names, names, pods, pods)
+def test_two_placements_share_a_name_only_when_they_are_the_same(
+    one: str, other: str, first: Workload, second: Workload
+) -> None:
+    left, left_spec, _ = of(one, first)
+    right, right_spec, _ = of(other, second)
+    if deployment_name(left, identity(left_spec)) == deployment_name(right, identity(right_spec)):
+        assert (one, first.args, first.env, first.image) == (other, second.args, second.env, second.image)
+
+
+@given(words, words)
+def test_expansion_puts_a_value_in_as_it_is(before: str, value: str) -> None:
+    plain = before.replace("$", "")
+    assert expand(f"{plain}$(A){plain}", {"A": value}).replace("$$", "$") == f"{plain}{value}{plain}".replace("$$", "$")
+
+
+@given(words)
+def test_a_text_without_our_variables_is_left_alone(text: str) -> None:
+    assert expand(text, {"MODEL_NAME": "x"}) == text.replace("$(MODEL_NAME)", "x")
