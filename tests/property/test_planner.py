@@ -1,4 +1,4 @@
-"""Plans for any number of services: never more than the book allows, never less than it could, and stable once carried out."""
+"""Plans for many services: never more than the book allows, never less than it could, stable once carried out."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""One set of queries for all engines, and one reading for all pods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from modelservice.controllers.signals import assemble, queries, read
+from modelservice.kit.errors import Unavailable
+from modelservice.ports import Sample
+
+from tests.unit.domain.specs import runtime
+
+
+def sample(value: float, pod: str = "a", at: float = 1000) -> Sample:
+    return Sample({"namespace": "ns", "pod": pod}, value, at)
+
+
+def test_there_are_five_queries_however_many_engines_there_are() -> None:
+    vllm = runtime(series={"running": "vllm:running", "waiting": "vllm:waiting"})
+    asked = queries([runtime(), vllm])
+    assert asked.keys() == {"up", "scraped_at", "running", "waiting", "requests"}
+    assert '__name__=~"r_running|vllm:running"' in asked["running"]
+    assert "irate(" in asked["requests"]
+    assert all("by (namespace, pod)" in promql for promql in asked.values())
+
+
+def test_the_answers_are_put_together_by_pod() -> None:
+    made = assemble(
+        {"up": [sample(1), sample(0, "b")], "scraped_at": [sample(990), sample(980, "b")], "running": [sample(3)]}
+    )
+    a, b = made.pods["ns", "a"], made.pods["ns", "b"]
+    assert (a.up, a.scraped_at, a.series) == (1, 990, {"running": 3})
+    assert (b.up, b.scraped_at, b.series) == (0, 980, {})
+    assert made.at == 1000
+
+
+def test_two_values_for_one_pod_are_none() -> None:
+    made = assemble({"up": [sample(1)], "scraped_at": [sample(990)], "running": [sample(3), sample(4)]})
+    assert math.isnan(made.pods["ns", "a"].series["running"])
+
+
+class Broken:
+    async def query(self, promql: str) -> Sequence[Sample]:
+        raise Unavailable(f"no answer to {promql}")
+
+
+async def test_what_goes_wrong_is_a_reading_with_a_problem() -> None:
+    assert "no answer" in (await read(Broken(), [runtime()])).problem
+    assert "prometheus.url" in (await read(None, [runtime()])).problem
