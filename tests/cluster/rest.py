@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +110,31 @@ def until(what: str, look: Callable[[], T | None], *, seconds: float = 30) -> T:
 @contextmanager
 def connect(kubeconfig: Path) -> Iterator[Rest]:
     """A client with the server, authority and certificate of the kubeconfig's current context."""
+    server, tls = credentials(kubeconfig)
+    with httpx.Client(base_url=server, verify=tls, timeout=30, trust_env=False) as client:
+        yield Rest(client)
+
+
+async def watch(kubeconfig: Path, path: str, began: asyncio.Event) -> AsyncGenerator[Object]:
+    """What a list holds when `began` is set, then every later version, none left out, until the reader goes away."""
+    server, tls = credentials(kubeconfig)
+    async with httpx.AsyncClient(base_url=server, verify=tls, timeout=None, trust_env=False) as client:  # noqa: S113
+        while (answer := await client.get(path)).status_code in (404, 429, 503):  # noqa: ASYNC110 - a kind that is not served yet
+            await asyncio.sleep(0.1)
+        listing = answer.raise_for_status().json()
+        began.set()
+        for obj in listing["items"]:
+            yield obj
+        query = {"watch": "1", "resourceVersion": listing["metadata"]["resourceVersion"]}
+        async with client.stream("GET", path, params=query) as stream:
+            async for line in stream.aiter_lines():
+                event = json.loads(line)
+                assert event["type"] in ("ADDED", "MODIFIED", "DELETED"), event
+                yield event["object"]
+
+
+def credentials(kubeconfig: Path) -> tuple[str, ssl.SSLContext]:
+    """The server of the current context, and what proves who asks."""
     config = yaml.safe_load(kubeconfig.read_text())
     context = _named(config["contexts"], config["current-context"])["context"]
     cluster = _named(config["clusters"], context["cluster"])["cluster"]
@@ -123,8 +150,7 @@ def connect(kubeconfig: Path) -> Iterator[Rest]:
         )
         tls = ssl.create_default_context(cafile=authority)
         tls.load_cert_chain(certificate, key)
-    with httpx.Client(base_url=cluster["server"], verify=tls, timeout=30, trust_env=False) as client:
-        yield Rest(client)
+    return cluster["server"], tls
 
 
 def _named(entries: list[Object], name: str) -> Object:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
@@ -15,8 +15,10 @@ from modelservice.app import Operator, build
 from modelservice.domain.book import Book
 from modelservice.domain.codec import decode
 from modelservice.kit.errors import Conflict, NotFound
+from modelservice.ports import RESOURCES
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
+from tests.cluster.rest import watch
 
 OURS = "modelservice.dev/v1alpha1"
 REQUESTS = {"requests": {"cpu": "1", "memory": "1Gi"}}
@@ -224,37 +226,43 @@ def conditions(obj: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {one["type"]: one for one in (obj.get("status") or {}).get("conditions") or ()}
 
 
-@dataclass
-class Books:
-    """Reads every version of the book that can be seen and keeps what is wrong with it."""
+class Versions:
+    """Every version of the objects of one kind in the scene's namespace, read by watch, from `started` to `stopped`."""
 
-    scene: Scene
-    seen: dict[str, Book] = field(default_factory=dict)
-    _task: asyncio.Task[None] | None = None
+    def __init__(self, scene: Scene, kind: str) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self._scene = scene
+        self._kind = kind
+        self._task: asyncio.Task[None] | None = None
 
-    async def _poll(self) -> None:
-        while True:
-            try:
-                stored = await self.scene.get("BudgetLedger", "open")
-            except NotFound:
-                pass
-            else:
-                self.seen[stored["metadata"]["resourceVersion"]] = decode(stored.get("book") or {})
-            await asyncio.sleep(0.05)
+    async def _read(self, began: asyncio.Event) -> None:
+        path = RESOURCES[self._kind].path(self._scene.namespace)
+        async with aclosing(watch(self._scene.cluster.kubeconfig, path, began)) as versions:
+            async for version in versions:
+                self.seen.append(version)
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._task = asyncio.create_task(self._poll())
+    async def start(self) -> Self:
+        """Begin; returns when nothing later can be missed."""
+        began = asyncio.Event()
+        self._task = asyncio.create_task(self._read(began))
+        await began.wait()
+        return self
 
-    async def stop(self) -> None:
-        """End reading."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+    async def stop(self) -> list[dict[str, Any]]:
+        """End when the latest version of each object that is there has come in; returns all that were seen."""
+        present = (await self._scene.kube.list(self._kind, namespace=self._scene.namespace)).items
+        wanted = {obj["metadata"]["resourceVersion"] for obj in present}
 
-    def insolvent(self) -> list[str]:
-        """Versions in which posted + held is above the stored limit."""
-        return [version for version, book in self.seen.items() if book.insolvent()]
+        async def caught_up() -> bool:
+            return wanted <= {obj["metadata"]["resourceVersion"] for obj in self.seen}
+
+        try:
+            await until("the watch to catch up", caught_up)
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+        return self.seen
 
 
 @asynccontextmanager

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
+from modelservice.domain.codec import decode
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
-from tests.cluster.scenes import Books, Scene, conditions, policy, staged
+from tests.cluster.scenes import Scene, Versions, conditions, policy, staged
 
 GATE = "modelservice.dev/budget"
 
@@ -26,34 +27,17 @@ async def scene(
 
 
 @pytest.fixture
-async def books(scene: Scene) -> AsyncIterator[Books]:
-    watched = Books(scene)
-    watched.start()
+async def books(scene: Scene) -> AsyncIterator[Versions]:
+    watched = await Versions(scene, "BudgetLedger").start()
     yield watched
-    await watched.stop()
-    assert watched.seen, "no book was ever stored"
-    assert watched.insolvent() == []
+    stored = [decode(version["book"]) for version in await watched.stop() if "book" in version]
+    assert stored, "no book was ever stored"
+    assert [book for book in stored if book.insolvent()] == []
 
 
-class Ungated:
-    """Remembers every pod of a namespace that was ever seen without the gate."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self.uids: set[str] = set()
-        self.task = asyncio.create_task(self.watch())
-
-    async def watch(self) -> None:
-        while True:
-            for pod in (await self.scene.kube.list("Pod", namespace=self.scene.namespace)).items:
-                if not pod["spec"].get("schedulingGates"):
-                    self.uids.add(pod["metadata"]["uid"])
-            await asyncio.sleep(0.1)
-
-    async def stop(self) -> set[str]:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        return self.uids
+async def ungated(pods: Versions) -> set[str]:
+    """Every pod that was ever seen without the gate."""
+    return {pod["metadata"]["uid"] for pod in await pods.stop() if not pod["spec"].get("schedulingGates")}
 
 
 async def refusal(scene: Scene, service: str) -> dict[str, Any]:
@@ -64,7 +48,7 @@ async def refusal(scene: Scene, service: str) -> dict[str, Any]:
     return await until(f"a refusal of {service}", seen) or {}
 
 
-async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(scene: Scene, books: Books) -> None:
+async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(scene: Scene, books: Versions) -> None:
     await scene.create(policy("team", scene.namespace, rate="2.50"))
     await scene.operate()
     await scene.create(scene.service("chat", inference={"minReplicas": 3}))
@@ -87,7 +71,7 @@ async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(sce
     assert len(await scene.pods("chat")) == 2
 
 
-async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon(scene: Scene, books: Books) -> None:
+async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon(scene: Scene, books: Versions) -> None:
     # 3600 s ahead and 150 s to stop (120 s late, 30 s to stop): 1.041667 USD for one pod.
     await scene.create(policy("team", scene.namespace, limit="2.50"))
     await scene.operate()
@@ -109,14 +93,14 @@ async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon
     assert float(budget["status"]["available"]) < 1.05
 
 
-async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Books) -> None:
+async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Versions) -> None:
     await scene.create(policy("team", scene.namespace, rate="2.50"))
     await scene.operate()
     await scene.create(scene.service("chat", inference={"minReplicas": 2}))
     await scene.ready("chat", 2)
     before = {pod["metadata"]["uid"] for pod in await scene.pods("chat")}
     (child,) = await scene.deployments("chat")
-    ungated = Ungated(scene)
+    pods = await Versions(scene, "Pod").start()
     await scene.patch("Deployment", child["metadata"]["name"], "/spec/replicas", 10)
 
     async def back() -> bool:
@@ -124,14 +108,14 @@ async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated
 
     await until("the funded count to be restored", back)
     await scene.ready("chat", 2)
-    assert await ungated.stop() <= before
+    assert await ungated(pods) <= before
     assert {pod["metadata"]["uid"] for pod in await scene.pods("chat")} == before
 
 
-async def test_an_operator_that_is_replaced_half_way_starts_nothing_twice(scene: Scene, books: Books) -> None:
+async def test_an_operator_that_is_replaced_half_way_starts_nothing_twice(scene: Scene, books: Versions) -> None:
     await scene.create(policy("team", scene.namespace, rate="4.00"))
     first = await scene.operate()
-    ungated = Ungated(scene)
+    pods = await Versions(scene, "Pod").start()
     await scene.create(scene.service("chat", inference={"minReplicas": 4}))
 
     async def begun() -> bool:
@@ -144,12 +128,12 @@ async def test_an_operator_that_is_replaced_half_way_starts_nothing_twice(scene:
     scene.runs.tasks.clear()
     await scene.operate()
     await scene.ready("chat", 4)
-    assert len(await ungated.stop()) == 4
+    assert len(await ungated(pods)) == 4
     book = await scene.book()
     assert sum(len(placement.units) for placement in book.placements.values()) == 4
 
 
-async def test_a_lowered_rate_lets_running_pods_run_and_starts_no_more(scene: Scene, books: Books) -> None:
+async def test_a_lowered_rate_lets_running_pods_run_and_starts_no_more(scene: Scene, books: Versions) -> None:
     await scene.create(policy("team", scene.namespace, rate="3.00"))
     await scene.operate()
     await scene.create(scene.service("chat", inference={"minReplicas": 2}))
@@ -161,7 +145,9 @@ async def test_a_lowered_rate_lets_running_pods_run_and_starts_no_more(scene: Sc
     assert len(await scene.pods("chat")) == 2
 
 
-async def test_money_of_a_stopped_pod_comes_back_when_its_node_has_reported_since(scene: Scene, books: Books) -> None:
+async def test_money_of_a_stopped_pod_comes_back_when_its_node_has_reported_since(
+    scene: Scene, books: Versions
+) -> None:
     await scene.create(policy("team", scene.namespace, limit="2.50"))
     await scene.operate()
     await scene.create(scene.service("one", inference={"minReplicas": 2}))
@@ -193,7 +179,7 @@ async def test_a_required_budget_that_is_missing_starts_nothing(scene: Scene) ->
     await scene.ready("chat", 1)
 
 
-async def test_a_gated_pod_that_asks_for_more_than_was_priced_is_never_started(scene: Scene, books: Books) -> None:
+async def test_a_gated_pod_that_asks_for_more_than_was_priced_is_never_started(scene: Scene, books: Versions) -> None:
     await scene.create(policy("team", scene.namespace))
     await scene.operate()
     await scene.create(scene.service("chat"))
