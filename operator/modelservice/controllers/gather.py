@@ -22,7 +22,7 @@ from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import select
 from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
 from modelservice.domain.specs import Artifact, ClaimPath, Pool, Role, Runtime, Service, ServiceName, Workload
-from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt
+from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt, resting
 from modelservice.kit.objects import Object, Ref
 from modelservice.render.deployment import deployment_name
 from modelservice.render.hashing import placement_id, run_id
@@ -176,7 +176,7 @@ def _runtime(pod: Workload, role: Role, listed: Catalogue) -> Runtime | Problem:
 def _with_training(draft: Draft, world: World, listed: Catalogue, payers: set[str]) -> Draft:
     """Add the wish for the pod of the next attempt; a running attempt stays in its pool."""
     spec, number = draft.service.training, next_attempt(draft.record)
-    if spec is None or number is None:
+    if spec is None or number is None or resting(draft.record, draft.attempts, world.now()):
         return draft
     runtime = _runtime(spec.pod, Role.TRAINING, listed)
     if isinstance(runtime, Problem):

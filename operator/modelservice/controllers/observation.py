@@ -167,9 +167,9 @@ def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def trouble_of(obj: Object) -> Trouble | None:
-    """What keeps a pod from becoming ready, or None when it is ready, gated, or simply starting."""
+    """What keeps a pod from becoming ready, or None when it is ready, gated, done, or simply starting."""
     name, status = obj["metadata"]["name"], obj.get("status") or {}
-    if gate_index(obj) is not None or "deletionTimestamp" in obj["metadata"]:
+    if gate_index(obj) is not None or "deletionTimestamp" in obj["metadata"] or status.get("phase") == "Succeeded":
         return None
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelservice.controllers.gather import Draft
-from modelservice.controllers.observation import trouble_of
+from modelservice.controllers.observation import TERMINAL, trouble_of
 from modelservice.controllers.world import World, pods_of
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Condition, Facts, Trouble
@@ -15,7 +15,7 @@ from modelservice.domain.planner import ServicePlan
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import ClaimPath, Role
 from modelservice.domain.times import format_time, parse_time
-from modelservice.domain.training import next_attempt
+from modelservice.domain.training import next_attempt, resting
 from modelservice.kit.objects import Object
 from modelservice.render.service import url
 
@@ -29,7 +29,8 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
     spec = service.inference
     objects = world.pods_of_service(service.name)
     pods = [pod for pod in pods_of(objects) if pod.live]
-    troubles = [found for obj in objects if (found := trouble_of(obj)) is not None]
+    lasting = [obj for obj in objects if (obj.get("status") or {}).get("phase") not in TERMINAL]
+    troubles = [found for obj in lasting if (found := trouble_of(obj)) is not None]
     attempt = next_attempt(draft.record)
     current = draft.attempts.get(attempt) if attempt is not None else None
     training_wish = draft.training if draft.training and not draft.training.selection.options else None
@@ -64,6 +65,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         run=draft.record,
         attempt_running=current is not None and current.ending is None and current.started_at is not None,
         attempt_queued=current is not None and current.ending is None,
+        attempt_resting=draft.service.training is not None and resting(draft.record, draft.attempts, world.now()),
         scaling=memory,
         scaling_since=format_time(memory.blind_since) if memory and memory.blind_since is not None else "",
     )
@@ -197,9 +199,10 @@ def _cost(before: Mapping[str, Any] | None, draft: Draft, plan: ServicePlan, wor
         return before
     option = plan.option or plan.training
     records = [record for record in book.placements.values() if record.terms.service == who and record.units]
-    currency = next((record.terms.currency for record in records), option.pool.currency if option else None)
+    known = option.pool.currency if option else (before or {}).get("currency")
+    currency = next((record.terms.currency for record in records), known)
     if currency is None:
-        return before
+        return None
     hourly = 0
     for record in records:
         funding = world.plan.funding.get(record.workload)

@@ -13,6 +13,9 @@ from modelservice.ports import KubeClient
 from modelservice.render.job import job, job_name
 from modelservice.render.labels import ATTEMPT, RUN
 
+KEPT_JOBS = 10
+"""Jobs of a run that stay after their end."""
+
 
 async def train(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient, applier: ChildApplier) -> None:
     """Start the next attempt when it is paid for, and remove what is not to run. Raises NameConflict and ApiError."""
@@ -35,7 +38,7 @@ async def train(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient,
 
 
 def _obsolete(child: Object, draft: Draft, number: int | None) -> bool:
-    """A Job of another run, or one that runs although it shall not; ended Jobs of the run stay, with their logs.
+    """A Job of another run, or one that runs although it shall not; the latest ended Jobs stay, with their logs.
 
     A Job that is newer than the draft is left for the next one.
     """
@@ -43,8 +46,10 @@ def _obsolete(child: Object, draft: Draft, number: int | None) -> bool:
     if draft.service.training is None or labels.get(RUN) != draft.record.run:
         return True
     attempt = draft.attempts.get(int(labels[ATTEMPT])) if labels.get(ATTEMPT, "").isdecimal() else None
-    if attempt is None or attempt.ending is not None:
+    if attempt is None:
         return False
+    if attempt.ending is not None:
+        return attempt.number <= draft.record.attempt - KEPT_JOBS
     return draft.service.suspended or attempt.number != number
 
 

@@ -117,6 +117,7 @@ class Facts:
     run: Record | None = None
     attempt_running: bool = False
     attempt_queued: bool = False
+    attempt_resting: bool = False
     scaling: Memory | None = None
     scaling_since: str = ""
 
@@ -290,6 +291,9 @@ def _training_succeeded(facts: Facts) -> Condition | None:
         return say("Unknown", "Running", f"Attempt {number} of run {run.run} is running.")
     if facts.attempt_queued:
         return say("Unknown", "Starting", f"Attempt {number} of run {run.run} is waiting for its node or image.")
+    if facts.attempt_resting:
+        text = f"Attempt {number} of run {run.run} is started a little later, since the last one stopped itself."
+        return say("Unknown", "Queued", text)
     return say(
         "Unknown", "Queued", f"Attempt {number} of run {run.run} is not started yet; the other conditions say why."
     )

@@ -105,7 +105,10 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
 
 
 def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_Ask]]:
-    """Where the service goes and what it asks for, without money."""
+    """Where the service goes and what it asks for, without money.
+
+    Of a Deployment whose pool is gone the pods that are paid for stay, and none is added.
+    """
     unpaid = snapshot.budget_required and not snapshot.payers(view.name.namespace)
 
     def ask(workload: str, role: Role, option: Option, want: int) -> _Ask:
@@ -123,8 +126,10 @@ def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_As
         workload = view.inference.workloads[option.pool.name] if option else None
     desired = 0 if view.suspended else desired
     wanted = workload.partition("/")[2] if workload else newest.name if newest else None
-    asks = []
+    asks, unpriced = [], {}
     for deployed, want in _shares(view, wanted, desired):
+        if deployed.pool not in snapshot.pools:
+            unpriced[deployed.name] = min(want, _live(snapshot, f"{view.name.namespace}/{deployed.name}"))
         priced = price(snapshot.pools[deployed.pool], deployed.requests) if deployed.pool in snapshot.pools else ""
         if isinstance(priced, Option) and f"{view.name.namespace}/{deployed.name}" != workload:
             asks.append(ask(f"{view.name.namespace}/{deployed.name}", Role.INFERENCE, priced, want))
@@ -135,7 +140,7 @@ def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_As
         asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
     leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
     wants = desired > 0 or training is not None
-    return ServicePlan(desired, option, workload, {}, leaving, training, unpaid=unpaid and wants), asks
+    return ServicePlan(desired, option, workload, unpriced, leaving, training, unpaid=unpaid and wants), asks
 
 
 def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:
@@ -212,6 +217,7 @@ def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:
 def _conclude(draft: ServicePlan, name: ServiceName, asks: Mapping[str, _Ask]) -> ServicePlan:
     own = [ask for ask in asks.values() if ask.service == name]
     counts = {ask.workload.partition("/")[2]: ask.granted for ask in own if ask.terms.role == Role.INFERENCE}
+    counts = {**draft.counts, **counts}
     training = next((ask for ask in own if ask.terms.role == Role.TRAINING), None)
     refusal = next((ask.refusal for ask in own if ask.refusal is not None), None)
     missing = sum(ask.want - ask.granted for ask in own if ask.refusal is not None)

@@ -14,6 +14,8 @@ from typing import Any
 
 INTERRUPTED_EXIT = 75
 """Exit code of a process that was told to stop and has saved its state."""
+FIRST_REST_SECONDS = 10
+LONGEST_REST_SECONDS = 600
 MESSAGE_BYTES = 4096
 MOST_METRICS = 32
 LONGEST_SENTENCE = 1024
@@ -124,6 +126,20 @@ def advance_run(
 def next_attempt(record: Record) -> int | None:
     """The number of the attempt that should be there, None when the run is over."""
     return None if record.outcome is not None else record.failures + record.interruptions + 1
+
+
+def resting(record: Record, attempts: Mapping[int, Attempt], now: int) -> bool:
+    """Whether the next attempt is not started yet, since the last one stopped itself a moment ago.
+
+    The rest doubles with each interruption, so that a command which does nothing but stop neither spends without end
+    nor fills the cluster with Jobs. What the cluster has taken is started again at once.
+    """
+    last = attempts.get(record.failures + record.interruptions)
+    ending = last.ending if last is not None else None
+    if ending is None or ending.disrupted or ending.exit_code != INTERRUPTED_EXIT or ending.finished_at is None:
+        return False
+    doublings = min(record.interruptions - 1, 16)
+    return now < ending.finished_at + min(FIRST_REST_SECONDS << doublings, LONGEST_REST_SECONDS)
 
 
 def _judge(record: Record, ending: Ending, number: int, limit: int, output: str, now: int) -> Record:

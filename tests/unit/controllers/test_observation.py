@@ -223,3 +223,4 @@ def test_ready_starting_gated_and_leaving_pods_are_no_trouble() -> None:
         is None
     )
     assert trouble_of(pod(with_container(terminated=ENDED), deletionTimestamp=AT)) is None
+    assert trouble_of(pod(with_container("Succeeded", terminated={**ENDED, "exitCode": 0}))) is None

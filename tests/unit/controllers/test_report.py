@@ -1,9 +1,17 @@
-"""When a figure that grows with time is worth another write."""
+"""What a status says of money and of pods that have ended."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from modelservice.controllers.report import moved
+from modelservice.api.convert import service_of
+from modelservice.api.modelservice import ModelService
+from modelservice.controllers.gather import Draft
+from modelservice.controllers.report import facts, moved, status
+from modelservice.controllers.world import World
+from modelservice.domain.book import Book
+from modelservice.domain.planner import ServicePlan
 
 NOON = 1_783_684_800
 AT = "2026-07-10T12:00:00Z"
@@ -26,3 +34,67 @@ def test_spent_is_written_at_one_percent_and_at_most_once_a_minute(
     before: str | None, spent: int, age: int, worth: object
 ) -> None:
     assert moved(before, spent, AT, NOON + age) is worth
+
+
+TRAINS_ONLY: dict[str, Any] = {
+    "apiVersion": "modelservice.dev/v1alpha1",
+    "kind": "ModelService",
+    "metadata": {"namespace": "ns", "name": "chat", "uid": "u", "generation": 1},
+    "spec": {
+        "training": {
+            "runtime": "engine",
+            "command": ["train"],
+            "output": {"storageUri": "pvc://models/chat"},
+            "resourcesPerNode": {"requests": {"cpu": "1", "memory": "1Gi"}},
+        }
+    },
+}
+TERMINATED = {"exitCode": 1, "startedAt": AT, "finishedAt": AT}
+FAILED_POD: dict[str, Any] = {
+    "metadata": {
+        "namespace": "ns",
+        "name": "chat-1",
+        "uid": "p",
+        "resourceVersion": "1",
+        "creationTimestamp": AT,
+        "labels": {
+            "modelservice.dev/name": "chat",
+            "modelservice.dev/role": "Training",
+            "modelservice.dev/placement": "x",
+        },
+    },
+    "spec": {"containers": []},
+    "status": {"phase": "Failed", "containerStatuses": [{"state": {"terminated": TERMINATED}}]},
+}
+
+
+class Noon:
+    """A clock that stands still."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def wall(self) -> float:
+        return NOON
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here waits")
+
+
+def scene() -> tuple[World, Draft]:
+    world = World(Noon(), book=Book(time=NOON))
+    return world, Draft(service_of(ModelService.model_validate(TRAINS_ONLY)))
+
+
+def test_a_service_of_which_no_pod_is_left_costs_nothing_an_hour() -> None:
+    world, draft = scene()
+    before = {"cost": {"currency": "USD", "hourly": "0.05", "spent": "0.00", "asOf": AT}}
+    made = status({**TRAINS_ONLY, "status": before}, draft, ServicePlan(), world, ())
+    assert (made["cost"]["hourly"], made["cost"]["currency"]) == ("0.00", "USD")
+
+
+def test_a_training_pod_that_failed_is_the_last_failure_and_keeps_no_replica_from_being_ready() -> None:
+    world, draft = scene()
+    world.caches.pods.observe(FAILED_POD)
+    assert facts(draft, ServicePlan(), world, "").troubles == ()
+    assert status(TRAINS_ONLY, draft, ServicePlan(), world, ())["lastFailure"]["exitCode"] == 1

@@ -158,3 +158,18 @@ def test_equal_snapshots_give_equal_plans_whatever_their_order() -> None:
     limited = (policy(max_rate=4 * USD),)
     one = plan(snapshot(*views, policies=limited), NOW)
     assert plan(snapshot(*reversed(views), policies=limited), NOW) == one
+
+
+def test_when_a_pool_is_gone_what_is_paid_for_stays_and_nothing_is_added() -> None:
+    born = [pod("a"), pod("b")]
+    book = settled(plan(snapshot(view(2, CPU)), NOW), born, Book()).book
+    pods = {one: running(one) for one in "ab"}
+    there = (deployed("chat-cpu", replicas=5, ready=2),)
+
+    def counts(want: int, *, suspended: bool = False) -> dict[str, int]:
+        seen = snapshot(view(want, deployed=there, suspended=suspended), pools={}, book=book, pods=pods)
+        return dict(plan(seen, NOW + 1).services[CHAT].counts)
+
+    assert counts(5) == {"chat-cpu": 2}
+    assert counts(1) == {"chat-cpu": 1}
+    assert counts(2, suspended=True) == {"chat-cpu": 0}

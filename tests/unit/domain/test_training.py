@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from modelservice.domain.training import (
     advance_run,
     next_attempt,
     parse_report,
+    resting,
 )
 
 NOW = 5_000
@@ -145,3 +147,21 @@ def test_exit_0_without_a_good_message_is_a_failure_that_says_so() -> None:
 def test_a_message_that_breaks_the_contract_is_refused(text: str) -> None:
     with pytest.raises(BadReport):
         parse_report(text)
+
+
+SAVED = Ending(75, message=report(outcome="Interrupted"), finished_at=NOW)
+
+
+@pytest.mark.parametrize(("times", "rest"), [(1, 10), (2, 20), (3, 40), (7, 600), (100, 600)])
+def test_after_a_command_that_stops_itself_again_and_again_the_next_attempt_waits_longer(times: int, rest: int) -> None:
+    attempts = {number: Attempt(number, NOW, SAVED) for number in range(1, times + 1)}
+    record = advance_run(Record(), RUN, 0, attempts, "models/m", NOW)
+    assert record.interruptions == times
+    assert resting(record, attempts, NOW + rest - 1)
+    assert not resting(record, attempts, NOW + rest)
+
+
+@pytest.mark.parametrize("ending", [FAILED, *EVICTED, replace(SAVED, disrupted=True)])
+def test_after_a_failure_or_what_the_cluster_took_the_next_attempt_does_not_wait(ending: Ending) -> None:
+    attempts = {1: Attempt(1, NOW, replace(ending, finished_at=NOW))}
+    assert not resting(advance_run(Record(), RUN, 3, attempts, "models/m", NOW), attempts, NOW)
