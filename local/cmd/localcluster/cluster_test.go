@@ -114,9 +114,9 @@ func newMachine(t *testing.T) machine {
 	}
 	images := fmt.Sprintf(`
 images:
-  - {name: test/localcluster, entrypoint: [%q]}
-  - {name: test/shell, path: [/usr/local/bin, /usr/bin, /bin], env: {LOCALCLUSTER: %q}}
-`, binary, binary)
+  - {name: test/localcluster, roots: [%q], entrypoint: [%q]}
+  - {name: test/shell, roots: [%q], path: [/usr/local/bin, /usr/bin, /bin], env: {LOCALCLUSTER: %q}}
+`, filepath.Dir(binary), binary, filepath.Dir(binary), binary)
 	for path, text := range map[string]string{m.nodes: nodesFile, m.images: images} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -99,7 +99,7 @@ func (r *Runtime) CreateContainer(_ context.Context, sandboxID string, config *r
 	if err != nil {
 		return "", err
 	}
-	c.order.Steps, err = planRoot(hostFS{}, volumes, c.order.Directory, c.security().GetReadonlyRootfs())
+	c.order.Steps, err = planRoot(hostFS{}, image.Roots, volumes, c.order.Directory, c.security().GetReadonlyRootfs())
 	if err != nil {
 		return "", status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -59,8 +59,8 @@ func (hostFS) Lstat(name string) (fs.FileInfo, error)     { return os.Lstat(name
 func (hostFS) Readlink(name string) (string, error)       { return os.Readlink(name) }
 func (hostFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
 
-// privateDirectories are empty in every container. Everything else of the host
-// is there, read-only.
+// privateDirectories are empty in every container but for the roots of its image
+// and its volumes. Everything else of the host is there, read-only.
 var privateDirectories = []step{
 	{Action: actProc, Target: "/proc"},
 	{Action: actBind, Source: "/sys", Target: "/sys", ReadOnly: true, Directory: true},
@@ -80,13 +80,18 @@ type planner struct {
 	rebuilt []string
 }
 
-// planRoot returns the steps for a container with these volumes. The new root is
-// an empty file system in which the host's entries are bound. A volume at a path
+// planRoot returns the steps for a container with these volumes, whose programs
+// need the host's directories roots. The new root is an empty file system in
+// which the host's entries are bound. A volume at a path
 // that the host does not have gets its directories in a rebuilt one. The working
 // directory is made if it is missing. A readOnly root is sealed at the end.
-func planRoot(host host, volumes []volume, workingDirectory string, readOnly bool) ([]step, error) {
+func planRoot(host host, roots []string, volumes []volume, workingDirectory string, readOnly bool) ([]step, error) {
 	p := &planner{host: host, rebuilt: []string{"/"}}
 	mounts, err := p.placePrivate()
+	if err != nil {
+		return nil, err
+	}
+	kept, err := p.placeRoots(roots)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +99,7 @@ func planRoot(host host, volumes []volume, workingDirectory string, readOnly boo
 	if err != nil {
 		return nil, err
 	}
-	mounts = append(mounts, placed...)
+	mounts = slices.Concat(mounts, kept, placed)
 	directory, err := p.place(workingDirectory)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the working directory %s: %w", workingDirectory, err)
@@ -119,6 +124,21 @@ func (p *planner) placePrivate() ([]step, error) {
 		}
 		steps[i].Target = target
 		p.covered = append(p.covered, target)
+	}
+	return steps, nil
+}
+
+// placeRoots binds the roots back that a private directory hides.
+func (p *planner) placeRoots(roots []string) ([]step, error) {
+	var steps []step
+	for _, root := range roots {
+		target, err := p.place(root)
+		if err != nil {
+			return nil, fmt.Errorf("cannot show the root %s of the image: %w", root, err)
+		}
+		if p.isCovered(target) {
+			steps = append(steps, step{Action: actBind, Source: root, Target: target, ReadOnly: true, Directory: true})
+		}
 	}
 	return steps, nil
 }

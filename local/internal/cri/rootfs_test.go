@@ -40,7 +40,7 @@ func newFakeHost() fakeHost {
 
 func mustPlan(t *testing.T, volumes []volume, directory string, readOnly bool) []step {
 	t.Helper()
-	steps, err := planRoot(newFakeHost(), volumes, directory, readOnly)
+	steps, err := planRoot(newFakeHost(), nil, volumes, directory, readOnly)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +71,26 @@ func TestThePlainRootIsTheHostReadOnlyWithPrivateDirectories(t *testing.T) {
 		if s.Action == actBind && !s.ReadOnly {
 			t.Errorf("%s is writable", s.Target)
 		}
+	}
+}
+
+func TestARootOfTheImageIsThereEvenBelowAPrivateDirectory(t *testing.T) {
+	host := newFakeHost()
+	for _, name := range []string{"tmp/clone", "usr/lib"} {
+		host.files[name] = &fstest.MapFile{Mode: fs.ModeDir | 0o755}
+	}
+	volumes := []volume{{source: "/v", target: "/tmp/clone/data", directory: true}}
+	steps, err := planRoot(host, []string{"/tmp/clone", "/usr/lib"}, volumes, "/", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := describe(steps)
+	want := []string{"tmpfs /tmp", "tmpfs /var/tmp", "bind /tmp/clone /tmp/clone", "bind /tmp/clone/data /v", "directory /"}
+	if at := slices.Index(got, want[0]); at < 0 || !slices.Equal(got[at:], want) {
+		t.Fatalf("got %q, want it to end with %q", got, want)
+	}
+	if root := steps[slices.Index(got, want[2])]; !root.ReadOnly {
+		t.Error("the root of the image is writable")
 	}
 }
 
@@ -128,7 +148,7 @@ func TestImpossibleMountsAreRefused(t *testing.T) {
 		"/loop/x":      "too many symbolic links",
 		"/etc/hosts/x": "not a directory",
 	} {
-		_, err := planRoot(newFakeHost(), []volume{{source: "/src", target: target}}, "/", false)
+		_, err := planRoot(newFakeHost(), nil, []volume{{source: "/src", target: target}}, "/", false)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got the error %v, want one with %q", target, err, want)
 		}

@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
 )
 
 // Image says what an image name stands for on this machine. Name is a
-// repository ("every tag") or repository:tag. Path holds the directories of
-// PATH, in order. User is the uid the image declares, 0 if it declares none.
+// repository ("every tag") or repository:tag. Roots are directories of the host
+// that its programs need; they are there even where a container has an empty
+// directory of its own. Path holds the directories of PATH, in order. User is the uid the image declares, 0 if it declares none.
 type Image struct {
 	Name       string            `json:"name"`
+	Roots      []string          `json:"roots,omitempty"`
 	Path       []string          `json:"path,omitempty"`
 	Env        map[string]string `json:"env,omitempty"`
 	Entrypoint []string          `json:"entrypoint,omitempty"`
@@ -74,7 +77,7 @@ func repository(path string) string {
 
 func (i *Image) expand(repo string) {
 	replace := func(text string) string { return strings.ReplaceAll(text, "${REPO}", repo) }
-	for _, list := range [][]string{i.Path, i.Entrypoint, i.Cmd} {
+	for _, list := range [][]string{i.Roots, i.Path, i.Entrypoint, i.Cmd} {
 		for j := range list {
 			list[j] = replace(list[j])
 		}
@@ -96,7 +99,7 @@ func (i *Image) check() error {
 	case i.WorkingDir != "" && !filepath.IsAbs(i.WorkingDir):
 		return fmt.Errorf("the workingDir %q of %s must be an absolute path", i.WorkingDir, i.Name)
 	}
-	for _, dir := range i.Path {
+	for _, dir := range slices.Concat(i.Roots, i.Path) {
 		if !filepath.IsAbs(dir) {
 			return fmt.Errorf("the path %q of %s must be absolute", dir, i.Name)
 		}
