@@ -139,6 +139,16 @@ def test_a_published_artifact_can_be_copied_to_another_volume(published: Attempt
     assert read_stored(moved).digest == read_stored(published.output).digest
 
 
+def test_when_another_try_publishes_first_its_artifact_is_the_result(attempt: Attempt, published: Attempt) -> None:
+    attempt.environment |= {"FIRST": str(published.output), "OUTPUT": str(attempt.output)}
+    done = attempt.shell(f'{SAVE}; cp -r "$FIRST" "$OUTPUT"; rm -rf "$MODELSERVICE_OUTPUT_DIR"')
+    assert done.returncode == 0, done.stderr
+    stored = read_stored(published.output)
+    message = attempt.message()
+    assert (message["outcome"], message["artifact"]["digest"]) == ("Succeeded", stored.digest)
+    assert message["metrics"] == {"loss": "0.0370", "accuracy": "0.98"}
+
+
 def test_an_output_that_somebody_else_wrote_is_left_alone(attempt: Attempt) -> None:
     attempt.output.mkdir(parents=True)
     (attempt.output / "theirs").write_text("theirs")

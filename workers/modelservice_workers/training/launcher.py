@@ -82,6 +82,7 @@ def _run_in(
         stored = publish(staging, settings.output, settings.lineage)
     except ArtifactError as error:
         return EXIT_FAILED, TerminationMessage("Failed", str(error))
+    reported = read_metrics(settings.output)
     return EXIT_SUCCEEDED, _succeeded(settings, stored, reported, reported.complaint)
 
 

@@ -41,21 +41,29 @@ def _staging_prefix(final: Path) -> str:
 def publish(staging: Path, final: Path, lineage: Mapping[str, str]) -> StoredArtifact:
     """Check what a script left in `staging`, add the manifest, and rename it to `final`.
 
-    When `final` holds an artifact already, that one is kept and returned. Raises ArtifactError.
+    When `final` holds an artifact already, that one is kept and returned; whoever published it may have removed
+    `staging`. Raises ArtifactError.
     """
-    digests = {name: file_digest(path) for name, path in list_files(staging) if name != MANIFEST_NAME}
-    manifest = Manifest(EXPORT_FORMAT, _read_signature(staging / MODEL_NAME), digests, lineage)
-    (staging / MANIFEST_NAME).write_bytes(manifest.to_bytes())
-    staging.chmod(0o755)
-    _sync_tree(staging)
     try:
+        _describe(staging, lineage)
         staging.rename(final)
+    except ArtifactError:
+        if staging.exists() or not final.exists():
+            raise
     except OSError as error:
         if not final.exists():
             raise ArtifactError(f"The output could not be renamed to {final}: {error.strerror}.") from error
     _sync(final.parent)
     _remove_leftovers(final)
     return read_stored(final)
+
+
+def _describe(staging: Path, lineage: Mapping[str, str]) -> None:
+    digests = {name: file_digest(path) for name, path in list_files(staging) if name != MANIFEST_NAME}
+    manifest = Manifest(EXPORT_FORMAT, _read_signature(staging / MODEL_NAME), digests, lineage)
+    (staging / MANIFEST_NAME).write_bytes(manifest.to_bytes())
+    staging.chmod(0o755)
+    _sync_tree(staging)
 
 
 def find_published(final: Path) -> StoredArtifact | None:
