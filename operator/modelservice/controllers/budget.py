@@ -21,6 +21,10 @@ from modelservice.kit.objects import Key, Object, Ref
 from modelservice.kit.status import StatusWriter
 from modelservice.ports import EventSink
 
+UNTIL_READ = 1.0
+"""Seconds until a policy is looked at again after a start, before the book has been read."""
+FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf")
+
 
 @dataclass(slots=True)
 class BudgetPolicies:
@@ -37,6 +41,8 @@ class BudgetPolicies:
             return None
         policy, problem = _policy(obj)
         now, book = self.world.now(), self.world.book
+        if book is None and not self.world.book_problem:
+            return Result(UNTIL_READ)
         seen = figures(book, policy.name, now) if policy is not None and book is not None else None
         problem = problem or self.world.book_problem
         condition = judge_budget(policy, seen, refused=self._refuses(policy), problem=problem)
@@ -52,7 +58,7 @@ class BudgetPolicies:
                     "observedGeneration": generation,
                 }
             ],
-            **self._figures(obj, seen, now),
+            **self._figures(obj, seen, now, lost=book is None),
         }
         before = (obj.get("status") or {}).get("conditions") or ()
         known = next((one["reason"] for one in before if one["type"] == condition.type), None)
@@ -70,11 +76,11 @@ class BudgetPolicies:
         reasons += [plan.expiring for plan in self.world.plan.services.values() if plan.expiring is not None]
         return any(why.policy == policy.name and why.blocked_by is Blocked.LIMIT for why in reasons)
 
-    def _figures(self, obj: Object, seen: Figures | None, now: int) -> dict[str, Any]:
-        """The figures; those of the last write while they have hardly moved."""
+    def _figures(self, obj: Object, seen: Figures | None, now: int, *, lost: bool) -> dict[str, Any]:
+        """The figures; those of the last write while they have hardly moved, or while the book cannot be read."""
         before = obj.get("status") or {}
         if seen is None:
-            return {}
+            return {name: before[name] for name in FIGURES if name in before} if lost else {}
         account = seen.account
         fresh = {
             "period": {

@@ -16,7 +16,14 @@ from modelservice.render.labels import ATTEMPT, GATE, NAME, PLACEMENT, POOL, ROL
 
 TERMINAL = ("Succeeded", "Failed")
 TAKEN_BY_THE_CLUSTER = ("NodeShutdown", "Terminated", "Shutdown", "NodeLost", "Preempting")
-IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable")
+IMAGE_REASONS = (
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "RegistryUnavailable",
+    "ImageInspectError",
+)
 SETUP_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 LONGEST = 512
 
@@ -214,7 +221,7 @@ def _ending_trouble(pod: str, ended: Mapping[str, Any], restarts: int) -> Troubl
         else f" See: kubectl logs {pod} --previous"
     )
     return Trouble(
-        pod, "PodsCrashing", f"Pod {pod} ended with exit code {code}, {restarts} restarts so far.{said}", code, at
+        pod, "PodsCrashing", f"Pod {pod} ended with exit code {code}, restarts so far: {restarts}.{said}", code, at
     )
 
 

@@ -103,6 +103,7 @@ class Facts:
     payers: tuple[str, ...] = ()
     wanted: int = 0
     funded: int = 0
+    training_held: int = 0
     refused: Refused | None = None
     expiring: Refusal | None = None
     unpaid: bool = False
@@ -182,13 +183,15 @@ def _budget_admitted(facts: Facts) -> Condition | None:
     if facts.refused is not None:
         return _refusal(facts.refused)
     if facts.expiring is not None:
-        return _refusal(Refused(facts.expiring, max(0, facts.wanted - facts.funded)))
+        return _refusal(Refused(facts.expiring, max(0, facts.wanted - facts.funded - facts.training_held)))
     return _held(facts)
 
 
 def _held(facts: Facts) -> Condition:
     if facts.wanted == 0:
         return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is wanted.")
+    if facts.option is None and not facts.funded:
+        return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is asked for before hardware is chosen.")
     if not facts.payers:
         return Condition(
             "BudgetAdmitted", "True", "NoBudget", "No BudgetPolicy covers this namespace; spending is not limited."
@@ -235,12 +238,16 @@ def _available(facts: Facts) -> Condition | None:
         text = f"{_count(facts.ready, 'replica')} ready, at least {facts.minimum} asked for."
         return Condition("Available", "True", "MinimumReplicasReady", text)
     if facts.troubles:
-        worst = min(facts.troubles, key=lambda each: (_SEVERITY.index(each.reason), each.pod))
+        worst = _worst(facts.troubles)
         return Condition("Available", "False", worst.reason, worst.message)
     if facts.funded:
         text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the others are starting."
         return Condition("Available", "False", "PodsStarting", text)
     return Condition("Available", "False", "NotStarted", "No replica is started yet; the other conditions say why.")
+
+
+def _worst(troubles: tuple[Trouble, ...]) -> Trouble:
+    return min(troubles, key=lambda each: (_SEVERITY.index(each.reason), each.pod))
 
 
 _SEVERITY = ("ModelLoadFailed", "OutOfMemory", "PodsCrashing", "ImagePullFailed", "PodsPending")
@@ -251,7 +258,7 @@ def _progressing(facts: Facts) -> Condition | None:
         return None
     if facts.suspended:
         return Condition("Progressing", "False", "Suspended", "The service is suspended: spec.suspend is true.")
-    if facts.leaving and facts.refused is not None:
+    if facts.leaving and facts.refused is not None and not facts.troubles:
         text = (
             f"The previous placement keeps {_count(facts.leaving, 'replica')} until there is money for new ones beside "
             f"them: {facts.arrived} of {facts.wanted} are ready."
@@ -262,6 +269,8 @@ def _progressing(facts: Facts) -> Condition | None:
             f"{facts.arrived} of {_count(facts.wanted, 'replica')} of the new placement ready; "
             f"{facts.leaving} of the previous one remain."
         )
+        if facts.troubles:
+            text = f"{text} {_worst(facts.troubles).message}"
         return Condition("Progressing", "True", "RollingOut", text)
     if facts.funded != facts.ready:
         return Condition(

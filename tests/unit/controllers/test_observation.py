@@ -184,12 +184,13 @@ UNSCHEDULABLE = {
             "ImagePullFailed",
             "image i:1",
         ),
+        (with_container(waiting={"reason": "ImageInspectError", "message": "no entry"}), "ImagePullFailed", "no entry"),
         (with_container(waiting={"reason": "CreateContainerConfigError", "message": "x"}), "PodsCrashing", "set up"),
         (with_container(terminated=ENDED), "PodsCrashing", "exit code 1"),
         (
             with_container(waiting={"reason": "CrashLoopBackOff"}, last={"terminated": ENDED}, restarts=3),
             "PodsCrashing",
-            "3 restarts",
+            "restarts so far: 3",
         ),
         (with_container(terminated={**KILLED, "reason": "OOMKilled"}), "OutOfMemory", "more memory"),
         (

@@ -76,6 +76,9 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(GOOD, option=None, selection=None), "HardwareSelected", "Unknown", "Waiting", "when the model is known"),
     (GOOD, "BudgetAdmitted", "True", "Held", "2 pods by ns/team"),
     (replace(GOOD, payers=()), "BudgetAdmitted", "True", "NoBudget", "not limited"),
+    (replace(TRAINING, training_held=1), "Available", "False", "NotStarted", "other conditions"),
+    (replace(TRAINING, training_held=1), "Progressing", "False", "RolloutComplete", "0 replicas"),
+    (replace(GOOD, option=None, funded=0), "BudgetAdmitted", "True", "NothingWanted", "before hardware is chosen"),
     (replace(GOOD, wanted=0), "BudgetAdmitted", "True", "NothingWanted", "No pod"),
     (refused(Blocked.LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "needs 1.00 USD to be held"),
     (refused(Blocked.RATE), "BudgetAdmitted", "False", "RateLimited", "1 pod refused: one more costs 1.00 USD an hour"),
@@ -101,6 +104,13 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(STARTING, funded=0), "Available", "False", "NotStarted", "other conditions"),
     (replace(GOOD, suspended=True), "Available", "False", "Suspended", "spec.suspend"),
     (replace(GOOD, leaving=1, arrived=1), "Progressing", "True", "RollingOut", "1 of 2 replicas of the new placement"),
+    (
+        replace(trouble("ImagePullFailed"), leaving=1, refused=Refused(RATE, 1)),
+        "Progressing",
+        "True",
+        "RollingOut",
+        "1 of the previous one remain. ImagePullFailed of p.",
+    ),
     (
         replace(GOOD, leaving=2, refused=Refused(RATE, 1)),
         "Progressing",
