@@ -54,6 +54,20 @@ RESOURCES = {
         Resource("apps", "v1", "deployments", "Deployment"),
         Resource("batch", "v1", "jobs", "Job"),
         Resource("coordination.k8s.io", "v1", "leases", "Lease"),
+        Resource(
+            "admissionregistration.k8s.io",
+            "v1",
+            "validatingadmissionpolicies",
+            "ValidatingAdmissionPolicy",
+            namespaced=False,
+        ),
+        Resource(
+            "admissionregistration.k8s.io",
+            "v1",
+            "validatingadmissionpolicybindings",
+            "ValidatingAdmissionPolicyBinding",
+            namespaced=False,
+        ),
     )
 }
 

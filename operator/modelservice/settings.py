@@ -29,6 +29,10 @@ class Settings(BaseModel):
     prometheus_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     #: Whether a service that no BudgetPolicy covers may not run.
     budget_required: bool = False
+    #: Names of the ValidatingAdmissionPolicies that keep gates and book, separated by spaces; the guarantee needs them.
+    admission_policies: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9.-]* ?)*$")
+    #: How often the fuse looks at pods and book; a pause of 60 s ends the guarantee.
+    fuse_poll_seconds: float = Field(default=10.0, gt=0, le=20)
     #: How often metrics are read and the plan is looked at.
     tick_seconds: float = Field(default=5.0, gt=0, le=300)
     #: How often every watched kind is listed again.

@@ -18,8 +18,23 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{- define "modelservice.fuse.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "modelservice.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: fuse
+{{- end }}
+
 {{- define "modelservice.labels" -}}
 {{ include "modelservice.selectorLabels" . }}
+{{ include "modelservice.releaseLabels" . }}
+{{- end }}
+
+{{- define "modelservice.fuse.labels" -}}
+{{ include "modelservice.fuse.selectorLabels" . }}
+{{ include "modelservice.releaseLabels" . }}
+{{- end }}
+
+{{- define "modelservice.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -31,6 +46,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else -}}
 {{- required "serviceAccount.name must be set when serviceAccount.create is false." .Values.serviceAccount.name }}
 {{- end }}
+{{- end }}
+
+{{- define "modelservice.fuse.serviceAccountName" -}}
+{{- if .Values.fuse.serviceAccount.create -}}
+{{- default (printf "%s-fuse" (include "modelservice.fullname" .)) .Values.fuse.serviceAccount.name }}
+{{- else -}}
+{{- required "fuse.serviceAccount.name must be set when fuse.serviceAccount.create is false." .Values.fuse.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- /* Names of the admission policies that the guarantee needs, and of their bindings. */ -}}
+{{- define "modelservice.admissionPolicies" -}}
+{{- $name := include "modelservice.fullname" . -}}
+{{ $name }}-pods {{ $name }}-ledgers{{ if .Values.fuse.enabled }} {{ $name }}-fuse{{ end }}
 {{- end }}
 
 {{- /* CEL: whether the request comes from the operator or from somebody who broke the glass. */ -}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,11 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
 
 
+REQUESTS = (
+    Metric("api_requests_total", "Requests to the Kubernetes API.", ("verb", "code"), "counter"),
+    Metric("api_request_seconds", "How long the Kubernetes API took to answer.", ("verb",), "histogram"),
+)
+
 KIT = (
     Metric("workqueue_depth", "Keys that wait in the queue.", ("name",)),
     Metric("workqueue_adds_total", "Keys added to the queue.", ("name",), "counter"),
@@ -37,8 +42,7 @@ KIT = (
     Metric("reconcile_total", "Reconciliations by their outcome.", ("controller", "result"), "counter"),
     Metric("reconcile_seconds", "How long a reconciliation took.", ("controller",), "histogram"),
     Metric("conflicts_total", "Reconciliations that met a newer version of an object.", ("controller",), "counter"),
-    Metric("api_requests_total", "Requests to the Kubernetes API.", ("verb", "code"), "counter"),
-    Metric("api_request_seconds", "How long the Kubernetes API took to answer.", ("verb",), "histogram"),
+    *REQUESTS,
     Metric("child_applies_total", "Children sent to the API server.", ("kind",), "counter"),
     Metric("status_writes_total", "Statuses written.", ("kind",), "counter"),
     Metric("events_dropped_total", "Events for people that were not written.", (), "counter"),
@@ -54,13 +58,13 @@ KIT = (
 class Telemetry:
     """Holds metrics and implements kit.meter.Meter; an undeclared name raises KeyError."""
 
-    def __init__(self, *more: Metric) -> None:
+    def __init__(self, *more: Metric, kit: Iterable[Metric] = KIT) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
-        for metric in (*KIT, *more):
+        for metric in (*kit, *more):
             self.declare(metric)
 
     def declare(self, metric: Metric) -> None:

@@ -6,7 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelservice.api.fields import API_VERSION, Currency, Generation, MoneyText, Shape, Timestamp, amount, rule
+from modelservice.api.fields import (
+    API_VERSION,
+    Currency,
+    Generation,
+    MoneyText,
+    Sentence,
+    Shape,
+    Timestamp,
+    amount,
+    rule,
+)
 from modelservice.api.meta import Conditions, ObjectMeta
 
 
@@ -67,6 +77,16 @@ class PeriodStatus(Shape):
     end: Annotated[Timestamp, Field(description="The first moment after it.")]
 
 
+class GuaranteeStatus(Shape):
+    """How far one may rely on the limit."""
+
+    level: Annotated[
+        Literal["Guaranteed", "BestEffort"],
+        Field(description="Guaranteed: no more than the limit can be spent. BestEffort: something weakens that."),
+    ]
+    because_of: Annotated[Sentence, Field(description="What the level follows from, in sentences.")]
+
+
 class BudgetPolicyStatus(Shape):
     """What the book says, rounded and at most once a minute."""
 
@@ -80,6 +100,7 @@ class BudgetPolicyStatus(Shape):
     )
     available: Annotated[MoneyText | None, Field(description="What is neither spent nor committed.")] = None
     rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
+    guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
 
 

@@ -95,6 +95,7 @@ KINDS = (
             AGE,
             Column("Currency", ".spec.currency", priority=1),
             Column("Until", ".status.period.end", priority=1),
+            Column("Guarantee", ".status.guarantee.level", priority=1),
             MESSAGE,
         ),
         POLICY_NAME_RULES,

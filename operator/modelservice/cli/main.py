@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
 from modelservice.adapters.telemetry import configure_logging
+from modelservice.cli import ungate
+from modelservice.cli.fuse import FuseProcess
 from modelservice.kit.leader import LeaseLost
 from modelservice.settings import Settings, SettingsError
 
@@ -19,17 +21,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="modelservice", description="Models as a service inside a budget.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the operator; settings come from MODELSERVICE_* in the environment")
+    commands.add_parser("fuse", help="run the fuse, which stops pods that are not paid for when the operator does not")
+    ungate.add_arguments(
+        commands.add_parser("ungate", help="break-glass: let one pod run although no money is held for it")
+    )
     commands.add_parser("version", help="print the version")
-    match parser.parse_args(arguments).command:
+    parsed = parser.parse_args(arguments)
+    match parsed.command:
         case "run":
-            return run()
+            return serve("operator", app.run)
+        case "fuse":
+            return serve("fuse", lambda settings: FuseProcess(settings).run())
+        case "ungate":
+            return break_glass(parsed)
         case _:
             print(__version__)
             return 0
 
 
-def run() -> int:
-    """Run the operator until it is told to stop."""
+def serve(what: str, run: Callable[[Settings], Coroutine[object, object, None]]) -> int:
+    """Run the operator or the fuse until it is told to stop."""
     try:
         settings = Settings.from_environment()
     except SettingsError as error:
@@ -37,9 +48,19 @@ def run() -> int:
         return 2
     configure_logging(settings.log_level, settings.log_format)
     try:
-        asyncio.run(app.run(settings))
-    except (app.Failed, LoginFailed, LeaseLost) as error:
-        print(f"The operator stops: {error}", file=sys.stderr)
+        asyncio.run(run(settings))
+    except (app.Failed, LoginFailed, LeaseLost, OSError) as error:
+        print(f"The {what} stops: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def break_glass(arguments: argparse.Namespace) -> int:
+    """Let one pod run without money."""
+    try:
+        print(asyncio.run(ungate.run(arguments)))
+    except (ungate.Refused, LoginFailed) as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

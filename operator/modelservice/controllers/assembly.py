@@ -12,6 +12,7 @@ from modelservice.controllers.computepool import ComputePools
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
 from modelservice.controllers.planning import Planner
+from modelservice.controllers.safeguards import LOOK_SECONDS, Safeguards
 from modelservice.controllers.world import SELECTOR, World, service_name
 from modelservice.domain.specs import ServiceName
 from modelservice.kit.apply import ChildApplier
@@ -79,7 +80,12 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     debounce = Debounce(idle=1.0 * scale, longest=10.0 * scale)
     world.replan = debounce.trigger
     margin = max(1, round(2 * tick))
-    bookkeeper = Bookkeeper(world, tools.kube, tools.events, settings.namespace, margin, Absences(world, tools.kube))
+    safeguards = Safeguards(
+        world, tools.kube, settings.namespace, settings.admission_policies.split(), LOOK_SECONDS * scale
+    )
+    bookkeeper = Bookkeeper(
+        world, tools.kube, tools.events, settings.namespace, margin, Absences(world, tools.kube), safeguards
+    )
 
     def wake(name: ServiceName) -> None:
         queue.add(Key("ModelService", name.namespace, name.name))
@@ -88,6 +94,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         for ref in world.caches.policies.refs():
             queue.add(Key("BudgetPolicy", *ref), priority=RELIST)
 
+    safeguards.changed = wake_policies
     planner = Planner(
         world,
         bookkeeper,
@@ -104,10 +111,10 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         _sources(world, queue, bookkeeper),
         {
             "ModelService": services.reconcile,
-            "BudgetPolicy": BudgetPolicies(world, tools.statuses, tools.events).reconcile,
+            "BudgetPolicy": BudgetPolicies(world, tools.statuses, tools.events, safeguards).reconcile,
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
-        (planner.run,),
+        (planner.run, safeguards.run),
     )
 
 

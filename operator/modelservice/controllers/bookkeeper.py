@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.observation import gate_index
+from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import SELECTOR, World, pods_of
 from modelservice.domain.book import Book
 from modelservice.domain.codec import decode, encode, encode_page, page_name
@@ -19,6 +20,7 @@ from modelservice.domain.settlement import Deletion, End, Evidence, Settlement, 
 from modelservice.domain.snapshot import Pod
 from modelservice.kit.errors import ApiError, Conflict, NotFound
 from modelservice.kit.objects import Object, Ref
+from modelservice.kit.parallel import together
 from modelservice.ports import EventSink, KubeClient
 from modelservice.render.labels import API_VERSION, GATE, MANAGER
 
@@ -26,7 +28,6 @@ log = logging.getLogger(__name__)
 
 OPEN = "open"
 TRIES = 5
-AT_ONCE = 16
 LOOK_EVERY = 30.0
 """Seconds after which the book is read although the caches show nothing to do."""
 
@@ -41,6 +42,7 @@ class Bookkeeper:
     namespace: str
     margin: int
     absences: Absences
+    safeguards: Safeguards
     ends: dict[str, End] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_at: float | None = None
@@ -89,7 +91,7 @@ class Bookkeeper:
         pods = {pod.uid: pod for pod in pods_of(listing.items)}
         await self._keep_pages(book)
         ends = {**self.ends, **await self._proven_gone(book, pods)}
-        evidence = Evidence(listing.date, pods, ends, frozenset(self._pages))
+        evidence = Evidence(listing.date, pods, ends, frozenset(self._pages), self.safeguards.watch)
         settled = settle(book, date, evidence, policies, plan.funding, self.margin)
         self._looked_at = self.world.clock.monotonic()
         written = settled.changed or bool(settled.ungate)
@@ -161,7 +163,7 @@ class Bookkeeper:
 
     async def _open_gates(self, settled: Settlement, answered: int, gates: Mapping[str, int | None]) -> None:
         ready = [pod for pod in settled.ungate if may_ungate(settled.book, pod.uid, answered)]
-        await _together(self._open_gate(pod, gates[pod.uid]) for pod in ready)
+        await together(self._open_gate(pod, gates[pod.uid]) for pod in ready)
 
     async def _open_gate(self, pod: Pod, index: int | None) -> None:
         where = f"/spec/schedulingGates/{index}"
@@ -179,7 +181,7 @@ class Bookkeeper:
             self.world.caches.pods.observe(answer.object)
 
     async def _delete(self, deletions: Iterable[Deletion]) -> None:
-        await _together(self._delete_one(deletion) for deletion in deletions)
+        await together(self._delete_one(deletion) for deletion in deletions)
 
     async def _delete_one(self, deletion: Deletion) -> None:
         pod = deletion.pod
@@ -200,13 +202,3 @@ class Bookkeeper:
             log.warning("%s", message)
         else:
             self.events.emit(service, reason=reason, message=message, warning=True)
-
-
-async def _together(work: Iterable[object]) -> None:
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(job: object) -> None:
-        async with limit:
-            await job  # type: ignore[misc]
-
-    await asyncio.gather(*(one(job) for job in work))

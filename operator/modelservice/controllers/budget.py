@@ -10,9 +10,12 @@ from pydantic import ValidationError
 from modelservice.api.budgetpolicy import BudgetPolicy
 from modelservice.api.convert import policy_of
 from modelservice.controllers.report import REFRESH_SECONDS, moved
+from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
 from modelservice.domain.budgets import Figures, figures, judge_budget
+from modelservice.domain.conditions import Condition
+from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
@@ -33,6 +36,7 @@ class BudgetPolicies:
     world: World
     statuses: StatusWriter
     events: EventSink
+    safeguards: Safeguards
 
     async def reconcile(self, key: Key) -> Result | None:
         """Write the status of one policy when it says something new."""
@@ -59,6 +63,7 @@ class BudgetPolicies:
                 }
             ],
             **self._figures(obj, seen, now, lost=book is None),
+            "guarantee": self._guarantee(key.namespace, condition, now),
         }
         before = (obj.get("status") or {}).get("conditions") or ()
         known = next((one["reason"] for one in before if one["type"] == condition.type), None)
@@ -75,6 +80,17 @@ class BudgetPolicies:
         reasons = [plan.refused.why for plan in self.world.plan.services.values() if plan.refused is not None]
         reasons += [plan.expiring for plan in self.world.plan.services.values() if plan.expiring is not None]
         return any(why.policy == policy.name and why.blocked_by is Blocked.LIMIT for why in reasons)
+
+    def _guarantee(self, namespace: str, ready: Condition, now: int) -> dict[str, str]:
+        """How far one may rely on a budget of the namespace."""
+        weaknesses = list(self.safeguards.lacking)
+        if ready.reason in ("Invalid", "LedgerUnavailable", "LimitLowered"):
+            weaknesses.append(ready.message)
+        pods = [pod for pod in self.world.pods().values() if pod.namespace == namespace]
+        unheld = [pod for pod in self.world.unheld.values() if pod.namespace == namespace]
+        weaknesses += weak_pods(pods, unheld, now)
+        made = judge_guarantee(self.safeguards.watch, now, weaknesses)
+        return {"level": made.level.value, "becauseOf": made.because_of}
 
     def _figures(self, obj: Object, seen: Figures | None, now: int, *, lost: bool) -> dict[str, Any]:
         """The figures; those of the last write while they have hardly moved, or while the book cannot be read."""

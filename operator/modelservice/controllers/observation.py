@@ -7,12 +7,22 @@ from typing import Any
 
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.quantities import whole
-from modelservice.domain.snapshot import Deployed, Pod
+from modelservice.domain.snapshot import BreakGlass, Deployed, Pod
 from modelservice.domain.specs import Role, ServiceName
-from modelservice.domain.times import parse_time
+from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Attempt, BadReport, Ending, parse_report
 from modelservice.ports import Object
-from modelservice.render.labels import ATTEMPT, GATE, NAME, PLACEMENT, POOL, ROLE, RUN
+from modelservice.render.labels import (
+    ATTEMPT,
+    BREAK_GLASS_REASON,
+    BREAK_GLASS_UNTIL,
+    GATE,
+    NAME,
+    PLACEMENT,
+    POOL,
+    ROLE,
+    RUN,
+)
 
 TERMINAL = ("Succeeded", "Failed")
 TAKEN_BY_THE_CLUSTER = ("NodeShutdown", "Terminated", "Shutdown", "NodeLost", "Preempting")
@@ -59,7 +69,17 @@ def pod_of(obj: Object) -> Pod | None:
         deleting="deletionTimestamp" in meta,
         requests=_requests(spec),
         selector=spec.get("nodeSelector") or {},
+        break_glass=_break_glass(meta.get("annotations") or {}),
     )
+
+
+def _break_glass(annotations: Mapping[str, str]) -> BreakGlass | None:
+    """What a person decided about the pod; a time that cannot be read, or without a zone, decides nothing."""
+    try:
+        until = parse_instant(annotations.get(BREAK_GLASS_UNTIL, ""))
+    except ValueError:
+        return None
+    return BreakGlass(until, annotations.get(BREAK_GLASS_REASON, ""))
 
 
 def _requests(spec: Mapping[str, Any]) -> dict[str, int]:

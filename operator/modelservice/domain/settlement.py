@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from modelservice.domain.book import Book, Refusal, Terms, Unit
+from modelservice.domain.book import Book, Placement, Refusal, Terms, Unit
 from modelservice.domain.funding import admit, drain, place, renew
+from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import (
     Policy,
     advance,
@@ -60,12 +61,21 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was seen after the book was read: our pods at `date`, ends of pods that are gone, pages that are stored."""
+    """What was seen after the book was read: our pods by UID at `date`, ends of pods that are gone, stored pages.
+
+    `watch` is that of the fuse, None where there is none.
+    """
 
     date: int
     pods: Mapping[str, Pod]
     ends: Mapping[str, End] = field(default_factory=dict)
     pages: frozenset[tuple[str, int]] = frozenset()
+    watch: Watch | None = None
+
+    def bounds(self, record: Placement, unit: Unit) -> bool:
+        """Whether the fuse has deleted that pod in time after its hold, if nobody else had."""
+        hold = record.hold_through
+        return self.watch is not None and hold is not None and unit.start <= hold and self.watch.bounds(hold, self.date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +161,7 @@ def _take_evidence(book: Book, evidence: Evidence, funding: Mapping[str, Funding
                 elif end.finished_at is not None:
                     book = close(book, uid, _end(evidence.date, end.finished_at))
                 else:
-                    book = close(book, uid, end_gone(record, evidence.date, fused=False))
+                    book = close(book, uid, end_gone(record, evidence.date, fused=evidence.bounds(record, unit)))
     return book
 
 
@@ -233,7 +243,7 @@ def _expired(book: Book, pods: Mapping[str, Pod], margin: int) -> Iterable[Delet
             continue
         for uid in record.units:
             pod = pods.get(uid)
-            if pod is not None and pod.live:
+            if pod is not None and pod.live and not pod.spared(book.time):
                 yield Deletion(
                     pod, f"Pod {pod.name} is stopped: no budget pays for it any longer.", unbound=pod.node is None
                 )
@@ -246,7 +256,7 @@ def _lost(book: Book, pods: Mapping[str, Pod], funding: Mapping[str, Funding]) -
             continue
         for uid, unit in record.units.items():
             pod = pods.get(uid)
-            if pod is None or pod.gated or pod.node is not None or not pod.live:
+            if pod is None or pod.gated or pod.node is not None or not pod.live or pod.spared(book.time):
                 continue
             if book.time - unit.start > 2 * grant.start_seconds:
                 why = f"Pod {pod.name} found no node within {2 * grant.start_seconds} s; its money is given back."

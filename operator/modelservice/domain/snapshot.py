@@ -15,6 +15,14 @@ from modelservice.domain.specs import Pool, Role, ServiceName
 
 
 @dataclass(frozen=True, slots=True)
+class BreakGlass:
+    """What a person decided about a pod: it runs until that time, whether it is paid for or not, for that reason."""
+
+    until: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One pod of ours.
 
@@ -41,11 +49,16 @@ class Pod:
     deleting: bool = False
     requests: Mapping[str, int] = field(default_factory=dict)
     selector: Mapping[str, str] = field(default_factory=dict)
+    break_glass: BreakGlass | None = None
 
     @property
     def live(self) -> bool:
         """Whether it is there to stay: not ended and not being deleted."""
         return not self.terminal and not self.deleting
+
+    def spared(self, time: int) -> bool:
+        """Whether a person has decided that it is not stopped at that time, whatever the book says."""
+        return self.break_glass is not None and time < self.break_glass.until
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ MANAGER = "modelservice"
 BASE_VARIANT = "base"
 APPLIED_HASH = "modelservice.dev/applied-hash"
 ARTIFACT = "modelservice.dev/artifact"
+BREAK_GLASS_UNTIL = "modelservice.dev/break-glass-until"
+BREAK_GLASS_REASON = "modelservice.dev/break-glass-reason"
 DIGEST = "modelservice.dev/artifact-digest"
 
 
