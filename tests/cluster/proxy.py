@@ -37,6 +37,7 @@ class Proxy:
         watches: how many watches are open now.
         failing: how many of the next lists are answered with 503.
         refused: a bearer token that is answered with 401.
+        person: headers that make the server see somebody else than the administrator.
     """
 
     behind: Kube
@@ -45,6 +46,7 @@ class Proxy:
     watches: int = 0
     failing: int = 0
     refused: str = ""
+    person: dict[str, str] = field(default_factory=dict)
     port: int = 0
     _open: asyncio.Event = field(default_factory=asyncio.Event)
     _cut: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,6 +121,7 @@ class Proxy:
     @asynccontextmanager
     async def _forward(self, request: web.Request) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in SKIPPED}
+        headers |= self.person
         url = self.behind.configuration.host + request.path_qs
         body = await request.read()
         async with self._session.request(request.method, url, headers=headers, data=body or None) as answer:

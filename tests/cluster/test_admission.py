@@ -5,28 +5,19 @@ The operator does not run here. Its ServiceAccount is impersonated, so that its 
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 from cluster import Cluster
 
-from tests.cluster.rest import JSON_PATCH, MERGE, STRATEGIC, Object, Reply, Rest, connect, until
+from tests.cluster.charted import FUSE, GATE, LEDGER, NAME, SYSTEM, charted, pod, rendered
+from tests.cluster.rest import JSON_PATCH, MERGE, STRATEGIC, Object, Reply, Rest, until
 
-REPO = Path(__file__).resolve().parents[2]
-SYSTEM = "modelservice-system"
-KUBERNETES = ("--kube-version", "1.36.3")
 TEAM = "admission"
-OPERATOR = f"system:serviceaccount:{SYSTEM}:modelservice"
 PODS = f"/api/v1/namespaces/{TEAM}/pods"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{TEAM}/deployments"
 LEDGERS = f"/apis/modelservice.dev/v1alpha1/namespaces/{SYSTEM}/budgetledgers"
 OWN_LEDGERS = f"/apis/modelservice.dev/v1alpha1/namespaces/{TEAM}/budgetledgers"
-GATE = "modelservice.dev/budget"
-NAME = "modelservice.dev/name"
 
 BORN = (
     "A pod with a label modelservice.dev/* must be created with the scheduling gate modelservice.dev/budget: "
@@ -41,37 +32,15 @@ SIZED = (
     "A pod of a ModelService must not be resized in place: money was held for what it asks for now. "
     "Change the resources in the ModelService instead."
 )
+SPARED = (
+    "Only members of the break-glass group modelservice:break-glass set or change annotations "
+    "modelservice.dev/break-glass-* of a pod: they let it run without money. Use `modelservice ungate`."
+)
+FOREIGN = "The fuse deletes only pods with the label modelservice.dev/name: those of ModelServices."
 BOOK = (
     "Only the operator writes BudgetLedgers: they are the book of what was spent. "
     "To change what may be spent, change the limit of a BudgetPolicy."
 )
-LEDGER: Object = {
-    "apiVersion": "modelservice.dev/v1alpha1",
-    "kind": "BudgetLedger",
-    "metadata": {"name": "open"},
-    "book": {"time": 0, "accounts": [], "placements": []},
-}
-RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
-INSTALLED = {
-    "ServiceAccount",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "Role",
-    "RoleBinding",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-}
-
-
-def pod(name: str, *, gated: bool = True, labels: dict[str, str] | None = None) -> Object:
-    gates = {"schedulingGates": [{"name": GATE}]} if gated else {}
-    container = {"name": "main", "image": "x", "resources": {"requests": {"cpu": "1"}}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {NAME: "chat"} if labels is None else labels},
-        "spec": {"containers": [container], **gates},
-    }
 
 
 def workload(name: str, *, gated: bool, replicas: int = 1) -> Object:
@@ -96,51 +65,19 @@ def refused(reply: Reply, sentence: str) -> None:
 
 @pytest.fixture(scope="module")
 def chart() -> list[Object]:
-    """Every object of the chart, as Helm renders it."""
-    done = subprocess.run(
-        [REPO / "bin/helm", "template", "modelservice", "charts/modelservice", "-n", SYSTEM, *KUBERNETES],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=REPO,
-        timeout=30,
-    )
-    return [item for item in yaml.safe_load_all(done.stdout) if item]
+    return rendered()
 
 
 @pytest.fixture(scope="module")
 def owner(cluster: Cluster, chart: list[Object]) -> Iterator[Rest]:
     """The administrator, with the chart's rights and policies but no operator; they go with the module."""
-    documents = [item for item in chart if item["kind"] in INSTALLED]
-    assert {item["kind"] for item in documents} == INSTALLED
-    namespaces = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM, "labels": RESTRICTED}},
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}},
-    ]
-    manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": namespaces + documents})
-    with connect(cluster.kubeconfig) as rest:
-        cluster.kubectl("apply", "-f", "-", stdin=manifest)
-        try:
-            until("the policies to be enforced", lambda: all(enforced(rest)))
-            bind(rest, "eve", "edit")
-            bind(rest, "ada", "admin")
-            bind(rest, "vic", "view")
-            until("the aggregated rights", lambda: may(rest, "eve", "create", "modelservices"))
-            yield rest
-        finally:
-            cluster.kubectl("delete", "--wait=false", "-f", "-", stdin=manifest)
-            until("the policies to be gone", lambda: not any(enforced(rest)))
-
-
-def enforced(rest: Rest) -> tuple[bool, bool]:
-    """Whether the policies for pods and for ledgers refuse what they should."""
-    book = {**LEDGER, "metadata": {"name": "probe"}}
-    attempts = ((PODS, pod("probe", gated=False)), (LEDGERS, book))
-    replies = [
-        rest.post(f"{path}?dryRun=All".replace(TEAM, "default").replace(SYSTEM, "default"), body)
-        for path, body in attempts
-    ]
-    return replies[0].code == 403, replies[1].code == 403
+    team = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}}
+    with charted(cluster, chart, team) as rest:
+        bind(rest, "eve", "edit")
+        bind(rest, "ada", "admin")
+        bind(rest, "vic", "view")
+        until("the aggregated rights", lambda: may(rest, "eve", "create", "modelservices"))
+        yield rest
 
 
 def bind(rest: Rest, user: str, role: str) -> None:
@@ -317,6 +254,57 @@ def test_the_break_glass_group_may_start_a_pod_by_hand(owner: Rest) -> None:
     hero.post(PODS, pod("now", gated=False)).ok()
 
 
+def test_only_the_break_glass_group_says_that_a_pod_runs_without_money(owner: Rest, eve: Rest) -> None:
+    until_ = {"modelservice.dev/break-glass-until": "2100-01-01T00:00:00Z"}
+    born = pod("born")
+    born["metadata"]["annotations"] = until_
+    refused(eve.post(PODS, born), SPARED)
+    eve.post(PODS, pod("chat")).ok()
+    refused(eve.patch(f"{PODS}/chat", {"metadata": {"annotations": until_}}), SPARED)
+    refused(owner.patch(f"{PODS}/chat", {"metadata": {"annotations": until_}}), SPARED)
+    hero = owner.person("hero", "system:masters", "modelservice:break-glass")
+    hero.patch(f"{PODS}/chat", {"metadata": {"annotations": until_}}).ok()
+    longer = {"modelservice.dev/break-glass-until": "2200-01-01T00:00:00Z"}
+    refused(eve.patch(f"{PODS}/chat", {"metadata": {"annotations": longer}}), SPARED)
+    refused(eve.patch(f"{PODS}/chat", {"metadata": {"annotations": None}}), SPARED)
+    eve.patch(f"{PODS}/chat", {"metadata": {"annotations": {"mine": "x"}}}).ok()
+
+
+def test_the_fuse_deletes_only_pods_of_ours(owner: Rest, eve: Rest) -> None:
+    fuse = owner.person(FUSE)
+    eve.post(PODS, pod("plain", gated=False, labels={"app": "x"})).ok()
+    eve.post(PODS, pod("bare", gated=False, labels={})).ok()
+    eve.post(PODS, pod("chat")).ok()
+    refused(fuse.delete(f"{PODS}/plain"), FOREIGN)
+    refused(fuse.delete(f"{PODS}/bare"), FOREIGN)
+    fuse.delete(f"{PODS}/chat").ok()
+    refused(fuse.delete(PODS), "cannot deletecollection resource")
+    owner.delete(f"{PODS}/plain").ok()
+
+
+@pytest.mark.parametrize(
+    ("verb", "group", "resource", "name", "allowed"),
+    [
+        ("list", "", "pods", "", True),
+        ("delete", "", "pods", "", True),
+        ("patch", "", "pods", "", False),
+        ("create", "", "pods", "", False),
+        ("get", "", "secrets", "", False),
+        ("get", "modelservice.dev", "budgetledgers", "open", True),
+        ("get", "modelservice.dev", "budgetledgers", "other", False),
+        ("update", "modelservice.dev", "budgetledgers", "open", False),
+        ("update", "coordination.k8s.io", "leases", "modelservice-fuse", True),
+        ("update", "coordination.k8s.io", "leases", "modelservice-operator", False),
+        ("list", "modelservice.dev", "modelservices", "", False),
+    ],
+)
+def test_what_the_fuse_may_do(owner: Rest, verb: str, group: str, resource: str, name: str, *, allowed: bool) -> None:
+    attributes = {"namespace": SYSTEM, "verb": verb, "group": group, "resource": resource, "name": name}
+    body = {"spec": {"resourceAttributes": attributes}}
+    asked = owner.person(FUSE).post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).ok()
+    assert asked["status"]["allowed"] is allowed
+
+
 @pytest.mark.parametrize("user", ["vic", "eve", "ada"])
 def test_nobody_in_a_team_may_write_a_ledger(owner: Rest, user: str) -> None:
     reply = owner.person(user).post(OWN_LEDGERS, LEDGER)
@@ -383,11 +371,14 @@ def test_the_operator_reaches_nothing_private(operator: Rest, secret: str, verb:
         assert asked["status"]["allowed"] is False
 
 
-def test_the_operators_pod_is_admitted_where_the_restricted_level_is_enforced(owner: Rest, chart: list[Object]) -> None:
-    (deployment,) = [item for item in chart if item["kind"] == "Deployment"]
+@pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse"])
+def test_our_own_pods_are_admitted_where_the_restricted_level_is_enforced(
+    owner: Rest, chart: list[Object], name: str
+) -> None:
+    (deployment,) = [i for i in chart if i["kind"] == "Deployment" and i["metadata"]["name"] == name]
     template = deployment["spec"]["template"]
     pods = PODS.replace(TEAM, SYSTEM)
-    body = {"metadata": {**template["metadata"], "name": "operator"}, "spec": template["spec"]}
+    body = {"metadata": {**template["metadata"], "name": "ours"}, "spec": template["spec"]}
     owner.post(f"{pods}?dryRun=All", body).ok()
     root = {**template["spec"], "securityContext": {}}
     refused(owner.post(f"{pods}?dryRun=All", {**body, "spec": root}), "violates PodSecurity")

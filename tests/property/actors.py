@@ -12,8 +12,11 @@ from dataclasses import dataclass, field
 
 from modelservice.domain import codec, funding, ledger
 from modelservice.domain.book import Book, Refusal, Terms
+from modelservice.domain.fuse import judge
 from modelservice.domain.ledger import Policy
 from modelservice.domain.prices import Billing, BillingStart, billed_since
+from modelservice.domain.snapshot import Pod
+from modelservice.domain.specs import Role, ServiceName
 
 from tests.property.world import TENTHS, Conflict, View, World
 
@@ -263,19 +266,31 @@ class Fuse:
 
     def check(self) -> Iterator[None]:
         """One pass."""
-        pods, _ = self.world.list_pods()
+        views, _ = self.world.list_pods()
         yield
         value, _, date = self.world.get_book()
-        held = {uid: row for row in value.get("placements", ()) for uid in row["units"]}
+        verdict = judge([_seen(view) for view in views.values()], codec.decode(value), date)
         yield
-        for uid, view in pods.items():
-            row = held.get(uid)
-            past = row is not None and "holdThrough" in row and date >= row["holdThrough"]
-            if view.deleting or not (past or (row is None and not view.gated)):
-                continue
-            if view.bound is None:
-                with suppress(KeyError):
-                    self.world.delete_pod(uid, view.version)
-            else:
-                self.world.delete_pod(uid)
+        for deletion in verdict.delete:
+            version = int(deletion.pod.version) if deletion.unbound else None
+            with suppress(KeyError):
+                self.world.delete_pod(deletion.pod.uid, version)
         yield
+
+
+def _seen(view: View) -> Pod:
+    namespace, _, name = view.workload.partition("/")
+    return Pod(
+        uid=view.uid,
+        namespace=namespace,
+        name=view.uid,
+        version=str(view.version),
+        service=ServiceName(namespace, name),
+        role=Role.INFERENCE,
+        workload=view.workload,
+        created_at=view.created,
+        gated=view.gated,
+        node=view.node,
+        terminal=view.finished is not None,
+        deleting=view.deleting,
+    )

@@ -109,13 +109,61 @@ def test_editors_write_services_and_only_admins_write_budgets(default: list[Obje
 
 
 def test_without_aggregation_the_roles_of_people_stay_as_they_were() -> None:
-    assert [role["metadata"]["name"] for role in of_kind(render("rbac.aggregate=false"), "ClusterRole")] == [
-        "modelservice-operator"
-    ]
+    roles = of_kind(render("rbac.aggregate=false"), "ClusterRole")
+    assert {role["metadata"]["name"] for role in roles} == {"modelservice-fuse", "modelservice-operator"}
 
 
-def test_the_operators_pod_meets_the_restricted_level(default: list[Object]) -> None:
-    pod = one(default, "Deployment")["spec"]["template"]["spec"]
+def test_the_fuse_has_an_account_of_its_own_with_the_least_rights(default: list[Object]) -> None:
+    assert grants(one(default, "ClusterRole", "modelservice-fuse")) == {"pods": {"list", "delete"}}
+    role = one(default, "Role", "modelservice-fuse")
+    assert role["metadata"]["namespace"] == "modelservice-system"
+    given = {(rule["resources"][0], *rule.get("resourceNames", ["*"])): rule["verbs"] for rule in role["rules"]}
+    assert given == {
+        ("budgetledgers", "open"): ["get"],
+        ("leases", "modelservice-fuse"): ["get", "update"],
+        ("leases", "*"): ["create"],
+    }
+    for kind in ("ClusterRoleBinding", "RoleBinding"):
+        (subject,) = one(default, kind, "modelservice-fuse")["subjects"]
+        assert (subject["name"], subject["namespace"]) == ("modelservice-fuse", "modelservice-system")
+    deployment = one(default, "Deployment", "modelservice-fuse")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["template"]["spec"]["serviceAccountName"] == "modelservice-fuse"
+    assert deployment["template"]["spec"]["containers"][0]["args"] == ["fuse"]
+    assert {account["metadata"]["name"] for account in of_kind(default, "ServiceAccount")} == {
+        "modelservice",
+        "modelservice-fuse",
+    }
+
+
+def test_the_policy_for_the_fuse_names_its_account() -> None:
+    objects = render("fuse.serviceAccount.create=false", "fuse.serviceAccount.name=wire")
+    policy = one(objects, "ValidatingAdmissionPolicy", "modelservice-fuse")["spec"]
+    (condition,) = policy["matchConditions"]
+    assert condition["expression"] == "request.userInfo.username == 'system:serviceaccount:modelservice-system:wire'"
+    assert policy["failurePolicy"] == "Fail"
+    assert [account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")] == ["modelservice"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_operator_is_told_of_every_admission_policy_and_may_read_it(*, enabled: bool) -> None:
+    objects = render(f"fuse.enabled={str(enabled).lower()}")
+    (container,) = one(objects, "Deployment", "modelservice")["spec"]["template"]["spec"]["containers"]
+    told = next(v["value"] for v in container["env"] if v["name"] == "MODELSERVICE_ADMISSION_POLICIES").split()
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        assert sorted(told) == sorted(item["metadata"]["name"] for item in of_kind(objects, kind))
+    rule = next(r for n, r in rules(objects) if "validatingadmissionpolicies" in r["resources"])
+    assert (sorted(rule["resourceNames"]), rule["verbs"]) == (sorted(told), ["get"])
+
+
+def test_without_the_fuse_nothing_of_it_is_installed() -> None:
+    named = [item["metadata"]["name"] for item in render("fuse.enabled=false")]
+    assert not any(name.endswith("fuse") for name in named)
+
+
+@pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse"])
+def test_our_own_pods_meet_the_restricted_level(default: list[Object], name: str) -> None:
+    pod = one(default, "Deployment", name)["spec"]["template"]["spec"]
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     (container,) = pod["containers"]
     assert container["securityContext"] == {
@@ -133,10 +181,11 @@ def test_the_operators_pod_meets_the_restricted_level(default: list[Object]) -> 
 
 def test_the_environment_is_what_the_settings_read() -> None:
     objects = render("prometheus.url=http://p:9090", "budget.required=true", "logLevel=DEBUG", "logFormat=Text")
-    (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
-    environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
-    settings = Settings.from_environment(environment)
-    assert {f"MODELSERVICE_{name.upper()}" for name in settings.model_fields_set} == environment.keys()
+    for name in ("modelservice-fuse", "modelservice"):
+        (container,) = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
+        settings = Settings.from_environment(environment)
+        assert {f"MODELSERVICE_{name.upper()}" for name in settings.model_fields_set} == environment.keys()
     assert (settings.prometheus_url, settings.budget_required) == ("http://p:9090", True)
     assert (settings.log_level, settings.log_format) == ("DEBUG", "Text")
     assert container["ports"][0]["containerPort"] == settings.http_port
@@ -146,8 +195,9 @@ def test_the_images_follow_the_version_of_the_chart_until_a_tag_is_set(default: 
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     tagged = render("image.tag=next", "runtimes.image.tag=other")
     for objects, operator, worker in ((default, version, version), (tagged, "next", "other")):
-        (container,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
-        assert container["image"] == f"modelservice-operator:{operator}"
+        for deployment in of_kind(objects, "Deployment"):
+            (container,) = deployment["spec"]["template"]["spec"]["containers"]
+            assert container["image"] == f"modelservice-operator:{operator}"
         images = {row["image"] for item in of_kind(objects, "ModelRuntime") for row in item["spec"]["accelerators"]}
         assert images == {f"modelservice-worker:{worker}"}
 
@@ -155,14 +205,14 @@ def test_the_images_follow_the_version_of_the_chart_until_a_tag_is_set(default: 
 @pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1), (3, 1)])
 def test_a_disruption_budget_comes_with_the_second_replica(replicas: int, budgets: int) -> None:
     objects = render(f"replicaCount={replicas}")
-    assert one(objects, "Deployment")["spec"]["replicas"] == replicas
+    assert one(objects, "Deployment", "modelservice")["spec"]["replicas"] == replicas
     assert len(of_kind(objects, "PodDisruptionBudget")) == budgets
 
 
 def test_an_upgrade_of_the_operator_changes_no_object_that_a_model_pod_is_made_of(default: list[Object]) -> None:
     upgraded = render("image.tag=next", "prometheus.url=http://p:9090")
     changed = [(old["kind"], new["kind"]) for old, new in zip(default, upgraded, strict=True) if old != new]
-    assert changed == [("Deployment", "Deployment")]
+    assert changed == [("Deployment", "Deployment")] * 2
 
 
 def test_crds_are_installed_and_kept_unless_the_values_say_otherwise(default: list[Object]) -> None:
@@ -191,20 +241,22 @@ def test_runtimes_are_a_hook_only_while_the_cluster_does_not_know_their_kind(def
 def test_the_policies_trust_the_account_and_the_group_of_the_values() -> None:
     objects = render("serviceAccount.create=false", "serviceAccount.name=robot", "breakGlass.group=sre:on-call")
     for policy in of_kind(objects, "ValidatingAdmissionPolicy"):
+        if policy["metadata"]["name"].endswith("-fuse"):
+            continue
         text = json.dumps(policy)
         assert "system:serviceaccount:modelservice-system:robot" in text
         assert "'sre:on-call' in request.userInfo.groups" in text
         assert policy["spec"]["failurePolicy"] == "Fail"
     bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
-    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"], ["Deny"]]
-    assert of_kind(objects, "ServiceAccount") == []
+    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"]] * 3
+    assert [account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")] == ["modelservice-fuse"]
     subjects = [
         subject
         for kind in ("ClusterRoleBinding", "RoleBinding")
         for item in of_kind(objects, kind)
         for subject in item["subjects"]
     ]
-    assert {subject["name"] for subject in subjects} == {"robot"}
+    assert {subject["name"] for subject in subjects} == {"robot", "modelservice-fuse"}
 
 
 @pytest.mark.parametrize(
@@ -213,9 +265,16 @@ def test_the_policies_trust_the_account_and_the_group_of_the_values() -> None:
 )
 def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str, kind: str) -> None:
     assert of_kind(default, kind) == []
-    chosen = one(render(value), kind)["spec"]
-    labels = one(default, "Deployment")["spec"]["selector"]["matchLabels"]
-    assert labels in (chosen.get("selector", {}).get("matchLabels"), chosen.get("podSelector", {}).get("matchLabels"))
+    spec = one(render(value), kind)["spec"]
+    chosen = spec.get("selector") or spec["podSelector"]
+    (expression,) = chosen["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("app.kubernetes.io/component", "In")
+    components = set()
+    for deployment in of_kind(default, "Deployment"):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert chosen["matchLabels"].items() <= labels.items()
+        components.add(labels["app.kubernetes.io/component"])
+    assert components == set(expression["values"])
 
 
 @pytest.mark.parametrize(
@@ -229,6 +288,7 @@ def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str
         "breakGlass.group=system:masters",
         "breakGlass.group=it's",
         "budget.required=perhaps",
+        "fuse.replicas=2",
     ],
 )
 def test_a_value_that_nothing_reads_or_that_makes_no_sense_is_refused(value: str) -> None:

@@ -13,6 +13,8 @@ from modelservice.settings import PREFIX, Settings
 REPO = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `([\w.]+)` \| (.*?) \| .*\. \|$")
 
+RESOURCES = ("resources", "fuse.resources")
+
 
 def rows(title: str) -> dict[str, str]:
     page = (REPO / "docs/reference/settings.md").read_text()
@@ -23,7 +25,7 @@ def rows(title: str) -> dict[str, str]:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value and path != "resources":
+    if isinstance(value, dict) and value and path not in RESOURCES:
         for name, child in value.items():
             yield from leaves(child, f"{path}.{name}" if path else name)
     else:
@@ -38,8 +40,8 @@ def test_every_value_of_the_chart_is_listed_with_its_default() -> None:
     values = dict(leaves(yaml.safe_load((REPO / "charts/modelservice/values.yaml").read_text())))
     listed = rows("Values of the Helm chart")
     assert listed.keys() == values.keys()
-    assert {n: v for n, v in listed.items() if n != "resources"} == {
-        n: text(v) for n, v in values.items() if n != "resources"
+    assert {n: v for n, v in listed.items() if n not in RESOURCES} == {
+        n: text(v) for n, v in values.items() if n not in RESOURCES
     }
 
 

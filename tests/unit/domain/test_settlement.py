@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from modelservice.domain.book import Blocked, Book, Terms
+from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
+from modelservice.domain.money import cost
 from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.settlement import End, Evidence, Funding, Settlement, settle
-from modelservice.domain.snapshot import Pod
+from modelservice.domain.snapshot import BreakGlass, Pod
 
 from tests.unit.domain.specs import HOUR, NOW, USD, pod, policy, running
 
@@ -167,3 +170,44 @@ def test_a_budget_that_appears_later_pays_for_what_runs() -> None:
     made = step(free, [running("a")], funding(1), NOW + 100)
     assert made.book.placements[WORK].hold_through == NOW + 100 + HOUR
     assert made.book.posted(made.book.accounts[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("watch", "bounded"),
+    [
+        pytest.param(Watch(NOW, NOW + 9000), True, id="a fuse has watched all the time"),
+        pytest.param(None, False, id="no fuse"),
+        pytest.param(Watch(NOW + HOUR + 1, NOW + 9000), False, id="a fuse has watched since the hold ended"),
+        pytest.param(Watch(NOW, NOW + HOUR), False, id="the fuse has been silent since the hold ended"),
+    ],
+)
+def test_a_pod_that_vanished_in_an_outage_is_billed_past_its_hold_only_without_a_fuse(
+    watch: Watch | None, *, bounded: bool
+) -> None:
+    book = step(step(Book(), [pod("a")], funding(1)).book, [running("a")], funding(1)).book
+    (placement,) = book.placements.values()
+    assert placement.hold_through == NOW + HOUR
+    seen = Evidence(NOW + 9000, {}, {"a": End()}, watch=watch)
+    after = settle(book, NOW + 9000, seen, [TEAM], {}, 10).book
+    assert units(after) == set()
+    lived = HOUR + 120 + 30 if bounded else 9001
+    start = placement.units["a"].start
+    assert after.posted(after.accounts[0]) == cost(USD, start, NOW + lived)
+
+
+def test_a_pod_that_was_adopted_after_its_hold_is_billed_to_its_end_in_spite_of_a_fuse() -> None:
+    book = step(step(Book(), [pod("a")], funding(1)).book, [running("a")], funding(1)).book
+    (placement,) = book.placements.values()
+    late = replace(placement, hold_through=NOW - 600)
+    seen = Evidence(NOW + 100, {}, {"a": End()}, watch=Watch(NOW - 9000, NOW + 100))
+    after = settle(book.with_placement(late), NOW + 100, seen, [TEAM], {}, 10).book
+    assert after.posted(after.accounts[0]) == cost(USD, placement.units["a"].start, NOW + 101)
+
+
+def test_a_pod_by_break_glass_is_not_deleted_at_the_end_of_its_hold_nor_for_want_of_a_node() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    spared = replace(pod("a", gated=False), break_glass=BreakGlass(NOW + 2 * HOUR))
+    for now in (NOW + 61, NOW + HOUR):
+        kept = step(book, [replace(spared, break_glass=BreakGlass(now + 1))], funding(0), now)
+        gone = step(book, [replace(spared, break_glass=BreakGlass(now))], funding(0), now)
+        assert (len(kept.delete), len(gone.delete) > 0) == (0, True)
