@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from modelservice.domain import codec, funding, ledger
 from modelservice.domain.book import Book, Refusal, Terms
 from modelservice.domain.fuse import judge
+from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
 from modelservice.domain.prices import Billing, BillingStart, billed_since
 from modelservice.domain.snapshot import Pod
@@ -59,7 +60,6 @@ class Operator:
     tick: int
     faults: Faults = NONE
     lag: int = 0
-    fused: bool = True
     absent: dict[str, int] = field(default_factory=dict)
 
     def reconcile(self) -> Iterator[None]:
@@ -179,7 +179,9 @@ class Operator:
         node = placement.units[uid].node
         proofs = [heartbeats[node]] if node is not None else list(heartbeats.values())
         if self.faults.absence_without_heartbeat or min(proofs) > since:
-            return ledger.close(book, uid, ledger.end_gone(placement, list_date, fused=self.fused))
+            watch, hold = self.world.watch, placement.hold_through
+            fused = watch is not None and hold is not None and watch.bounds(hold, list_date)
+            return ledger.close(book, uid, ledger.end_gone(placement, list_date, fused=fused))
         return book
 
     def _surplus(self, book: Book, pods: dict[str, View]) -> Sequence[str]:
@@ -276,6 +278,7 @@ class Fuse:
             with suppress(KeyError):
                 self.world.delete_pod(deletion.pod.uid, version)
         yield
+        self.world.watch = (self.world.watch or Watch(date, date)).extended(date, self.world.date)
 
 
 def _seen(view: View) -> Pod:

@@ -88,8 +88,7 @@ class Run:
         self.world, self.spec = build(self.rng, schedule)
         self.oracle = Oracle(self.world)
         self.operators = [
-            Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60), schedule.fuse)
-            for _ in range(2)
+            Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60)) for _ in range(2)
         ]
         self.end = self.world.now + schedule.length * TENTHS
 

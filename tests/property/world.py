@@ -1,7 +1,8 @@
 """A small simulated cluster with its own truth about what every pod costs.
 
 The world's clock counts tenths of seconds; the API shows whole seconds, as the real one does. It knows nothing of the
-ledger: the book is a JSON value under optimistic concurrency. True costs are kept in micro-units x ``SCALE``.
+ledger: the book is a JSON value under optimistic concurrency, and the watch is what the Lease of the fuse tells of. True
+costs are kept in micro-units x ``SCALE``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 from typing import Any
+
+from modelservice.domain.guarantee import Watch
 
 TENTHS = 10
 SCALE = 3600 * TENTHS
@@ -129,6 +132,7 @@ class World:
     stored: dict[str, Any] = field(default_factory=dict)
     version: int = 0
     heartbeats: dict[str, int] = field(default_factory=dict)
+    watch: Watch | None = None
     ungated_log: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
