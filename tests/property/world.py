@@ -1,8 +1,8 @@
 """A small simulated cluster with its own truth about what every pod costs.
 
 The world's clock counts tenths of seconds; the API shows whole seconds, as the real one does. It knows nothing of the
-ledger: the book is a JSON value under optimistic concurrency, and the watch is what the Lease of the fuse tells of. True
-costs are kept in micro-units x ``SCALE``.
+ledger: the book is a JSON value under optimistic concurrency, and the watch is what the Lease of the fuse tells of.
+True costs are kept in micro-units x ``SCALE``.
 """
 
 from __future__ import annotations
