@@ -88,7 +88,7 @@ class Operator:
     port: int = 0
 
     async def run(self) -> None:
-        """Work until `stopping` is set or a signal asks for it; raises Failed, LoginFailed and OSError (the port)."""
+        """Work until `stopping` is set or a signal asks for it; raises Failed, LoginFailed and CannotListen."""
         configuration = await login(self.settings.kubeconfig)
         telemetry = Telemetry()
         agent = f"modelservice-operator/{__version__}"
@@ -104,11 +104,7 @@ class Operator:
             ready=lambda: self._not_ready(parts),
             metrics=parts.tools.telemetry.render,
         )
-        try:
-            self.port = await server.start(self.settings.http_host, self.settings.http_port)
-        except OSError as error:
-            where = f"{self.settings.http_host}:{self.settings.http_port}"
-            raise Failed(f"{where} cannot be listened on ({error.strerror}); set MODELSERVICE_HTTP_PORT.") from error
+        self.port = await server.start(self.settings.http_host, self.settings.http_port)
         try:
             await self._supervise(parts)
         finally:

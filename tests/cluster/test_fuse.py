@@ -20,7 +20,8 @@ from cluster import Cluster
 from modelservice.adapters.kube import Kube, login
 from modelservice.cli.fuse import FuseProcess
 from modelservice.controllers.fuse import Fuse
-from modelservice.controllers.safeguards import FUSE_LEASE, lease_spec, watch_of
+from modelservice.controllers.safeguards import FUSE_LEASE, Safeguards, lease_spec, watch_of
+from modelservice.controllers.world import World
 from modelservice.domain.book import Book, Placement, Terms, Unit
 from modelservice.domain.codec import decode, encode
 from modelservice.domain.guarantee import ALL_IS_WELL, GAP_SECONDS, Watch
@@ -393,6 +394,33 @@ async def test_a_budget_promises_what_can_be_checked_and_the_fuse_takes_over_fro
             assert [one["metadata"]["uid"] for one in await scene.pods("chat")] == [waiting["metadata"]["uid"]]
 
 
+@pytest.mark.parametrize(
+    ("names", "sentences"),
+    [
+        ("", ["The operator was told of no admission policies that keep gates and book."]),
+        (POLICIES, []),
+        ("theirs", ["The operator may not read the ValidatingAdmissionPolicy theirs and its binding."]),
+    ],
+)
+async def test_an_admission_policy_counts_only_when_the_operator_sees_it_in_force(
+    owner: Rest, kube: Kube, tmp_path: Path, names: str, sentences: list[str]
+) -> None:
+    async with (
+        as_person(kube, tmp_path, OPERATOR) as kubeconfig,
+        Kube(await login(str(kubeconfig)), user_agent="operator") as client,
+    ):
+        seen = Safeguards(World(SystemClock()), client, SYSTEM, names.split())
+        await seen.look()
+    assert list(seen.lacking) == sentences
+
+
+async def test_an_admission_policy_that_is_gone_is_named(owner: Rest, kube: Kube) -> None:
+    seen = Safeguards(World(SystemClock()), kube, SYSTEM, ["theirs"])
+    await seen.look()
+    assert seen.lacking == ("The ValidatingAdmissionPolicy theirs or its binding does not exist.",)
+    assert seen.watch is None
+
+
 async def near(owner: Rest, uid: str, hold: int) -> None:
     """Let the hold of a pod end soon, as if the horizon had passed without an operator."""
     book = decode(owner.get(f"{LEDGERS}/open").ok()["book"])
@@ -462,6 +490,39 @@ async def test_ungate_starts_a_pod_for_the_group_and_nobody_else(
     assert await team.names() == {"chat"}
     meta = owner.get(f"{team.path}/chat").ok()["metadata"]
     assert meta["annotations"]["modelservice.dev/break-glass-reason"] == "the operator is down"
+    async with as_person(kube, tmp_path, "hero", BREAK_GLASS) as hero:
+        status, out, _ = await ungate(hero, namespace, "chat", "2200-01-01T01:00:00+01:00")
+    assert status == 0
+    assert out.startswith(f"Pod chat in {namespace} goes on, paid or not: until 2200-01-01T00:00:00Z neither")
+    assert owner.get(f"{team.path}/chat").ok()["metadata"]["annotations"][UNTIL] == "2200-01-01T00:00:00Z"
+
+
+async def test_the_command_runs_until_it_is_told_to_stop(
+    owner: Rest, kube: Kube, tmp_path: Path, unused_tcp_port: int
+) -> None:
+    write(owner, booked({}, start=0))
+    async with as_person(kube, tmp_path, FUSE) as kubeconfig:
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPO / "operator"),
+            "MODELSERVICE_KUBECONFIG": str(kubeconfig),
+            "MODELSERVICE_HTTP_HOST": "127.0.0.1",
+            "MODELSERVICE_HTTP_PORT": str(unused_tcp_port),
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "modelservice.cli.main", "fuse"), stderr=asyncio.subprocess.PIPE, env=environment
+        )
+        try:
+
+            async def watches() -> bool:
+                return owner.get(LEASE).code == 200 and (await get(unused_tcp_port, "/readyz"))[0] == 200
+
+            await until("the fuse to watch", watches)
+        finally:
+            process.terminate()
+            _, said = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 0
+    assert "Traceback" not in said.decode()
 
 
 async def test_a_pod_by_break_glass_is_kept_by_the_operator_too_and_weakens_the_guarantee(

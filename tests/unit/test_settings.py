@@ -38,6 +38,8 @@ def test_variables_are_read_by_the_name_of_the_field() -> None:
         ("PROMETHEUS_URL", "prometheus:9090"),
         ("BUDGET_REQUIRED", "perhaps"),
         ("TICK_SECONDS", "0"),
+        ("FUSE_POLL_SECONDS", "60"),
+        ("ADMISSION_POLICIES", "Pods,Ledgers"),
         ("TIME_SCALE", "2"),
         ("LOG_LEVEL", "loud"),
         ("NAMESPACE", ""),

@@ -11,6 +11,10 @@ CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 Problems = Callable[[], list[str]]
 
 
+class CannotListen(Exception):
+    """The port is taken or not allowed; the message says so."""
+
+
 class ProbeServer:
     """Answers probes with 200, or with 503 and the problems one a line."""
 
@@ -26,9 +30,13 @@ class ProbeServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen, and return the port; raises OSError when it is taken."""
+        """Listen, and return the port; raises CannotListen when it is taken."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            why = f"{host}:{port} cannot be listened on ({error.strerror}); set MODELSERVICE_HTTP_PORT."
+            raise CannotListen(why) from error
         bound: int = self._runner.addresses[0][1]
         return bound
 

@@ -32,7 +32,7 @@ class FuseProcess:
     port: int = 0
 
     async def run(self) -> None:
-        """Watch until `stopping` is set or a signal asks for it; raises LoginFailed and OSError (the port)."""
+        """Watch until `stopping` is set or a signal asks for it; raises LoginFailed and CannotListen."""
         settings, telemetry = self.settings, Telemetry(*METRICS, kit=REQUESTS)
         configuration = await login(settings.kubeconfig)
         async with Kube(configuration, user_agent=f"modelservice-fuse/{__version__}", meter=telemetry) as kube:

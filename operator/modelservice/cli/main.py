@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
+from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
 from modelservice.cli import ungate
 from modelservice.cli.fuse import FuseProcess
@@ -49,7 +50,7 @@ def serve(what: str, run: Callable[[Settings], Coroutine[object, object, None]])
     configure_logging(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except (app.Failed, LoginFailed, LeaseLost, OSError) as error:
+    except (app.Failed, LoginFailed, LeaseLost, CannotListen) as error:
         print(f"The {what} stops: {error}", file=sys.stderr)
         return 1
     return 0

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 STUCK_SECONDS = 180
 """A look that takes longer hangs: every request in it has a time limit."""
 
+SOONER = 10
+"""After an incomplete look the next one comes so many times sooner."""
+
 
 class Incomplete(Exception):
     """A look did not do all that it had to; the message says what is missing."""
@@ -32,7 +35,7 @@ class Incomplete(Exception):
 
 @dataclass(slots=True)
 class Fuse:
-    """Looks every `poll` seconds; `namespace` is that of the book and the Lease.
+    """Looks every `poll` seconds, and sooner after an incomplete look; `namespace` is that of the book and the Lease.
 
     While the book cannot be read, or is damaged, the last one that could be read decides, see `domain.fuse.judge`;
     without any nothing is deleted. Such a look does not count as a complete one.
@@ -54,16 +57,17 @@ class Fuse:
         """Look for ever."""
         self._ended_at = self.clock.monotonic()
         while True:
-            await self.step()
-            await self.clock.sleep(self.poll)
+            complete = await self.step()
+            await self.clock.sleep(self.poll if complete else self.poll / SOONER)
 
     async def step(self) -> bool:
         """One look, and the Lease renewed when it was complete; True then."""
         try:
             await self._look()
         except (ApiError, Incomplete, TimeoutError) as error:
-            self.problem = str(error) or "The API server did not answer in time."
-            log.warning("The look was not complete, the next one is in %.0f s: %s", self.poll, self.problem)
+            before, self.problem = self.problem, str(error) or "The API server did not answer in time."
+            if before != self.problem:
+                log.warning("The look was not complete: %s", self.problem)
             self.meter.count("fuse_looks_total", result="incomplete")
             return False
         else:

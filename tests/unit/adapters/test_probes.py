@@ -1,6 +1,6 @@
 import aiohttp
 import pytest
-from modelservice.adapters.probes import ProbeServer
+from modelservice.adapters.probes import CannotListen, ProbeServer
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
@@ -28,7 +28,7 @@ async def test_a_taken_port_is_an_error_at_the_start() -> None:
     second = ProbeServer(healthy=list, ready=list, metrics=bytes)
     port = await first.start("127.0.0.1", 0)
     try:
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(CannotListen, match="set MODELSERVICE_HTTP_PORT"):
             await second.start("127.0.0.1", port)
     finally:
         await second.stop()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from modelservice.controllers.observation import attempt_of, deployed_of, gate_index, pod_of, trouble_of
+from modelservice.domain.snapshot import BreakGlass
 from modelservice.domain.specs import Role, ServiceName
 from modelservice.domain.training import Ending
 
@@ -225,3 +226,30 @@ def test_ready_starting_gated_and_leaving_pods_are_no_trouble() -> None:
     )
     assert trouble_of(pod(with_container(terminated=ENDED), deletionTimestamp=AT)) is None
     assert trouble_of(pod(with_container("Succeeded", terminated={**ENDED, "exitCode": 0}))) is None
+
+
+@pytest.mark.parametrize(
+    ("annotations", "decided"),
+    [
+        (None, None),
+        ({"modelservice.dev/break-glass-reason": "x"}, None),
+        ({"modelservice.dev/break-glass-until": "tomorrow"}, None),
+        ({"modelservice.dev/break-glass-until": "2026-01-01T00:00:00"}, None),
+        ({"modelservice.dev/break-glass-until": "2026-01-01T00:00:00Z"}, BreakGlass(1767225600)),
+        (
+            {
+                "modelservice.dev/break-glass-until": "2026-01-01T01:00:00+01:00",
+                "modelservice.dev/break-glass-reason": "x",
+            },
+            BreakGlass(1767225600, "x"),
+        ),
+    ],
+)
+def test_break_glass_counts_with_a_time_that_has_a_zone(
+    annotations: dict[str, str] | None, decided: BreakGlass | None
+) -> None:
+    obj = pod()
+    obj["metadata"]["annotations"] = annotations
+    seen = pod_of(obj)
+    assert seen is not None
+    assert seen.break_glass == decided
