@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelservice.controllers.budget import BudgetPolicies
+from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Book
 from modelservice.domain.ledger import set_policies
@@ -61,7 +62,9 @@ class Paper:
 async def shown(world: World) -> dict[str, Any] | None:
     paper = Paper()
     world.caches.policies.observe(TEAM)
-    await BudgetPolicies(world, paper, paper).reconcile(Key("BudgetPolicy", "ns", "team"))  # type: ignore[arg-type]
+    unwatched = Safeguards(world, paper, "system", ())  # type: ignore[arg-type]
+    policies = BudgetPolicies(world, paper, paper, unwatched)  # type: ignore[arg-type]
+    await policies.reconcile(Key("BudgetPolicy", "ns", "team"))
     return paper.written[0] if paper.written else None
 
 
