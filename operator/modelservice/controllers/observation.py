@@ -193,10 +193,19 @@ def _terminated(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
+def has_ended(obj: Object) -> bool:
+    """Whether nothing of the pod runs again; a training pod's phase follows a moment after its container."""
+    status = obj.get("status") or {}
+    trains = (obj["metadata"].get("labels") or {}).get(ROLE) == Role.TRAINING
+    return status.get("phase") in TERMINAL or (trains and bool(_terminated(status)))
+
+
 def trouble_of(obj: Object) -> Trouble | None:
     """What keeps a pod from becoming ready, or None when it is ready, gated, done, or simply starting."""
     name, status = obj["metadata"]["name"], obj.get("status") or {}
-    if gate_index(obj) is not None or "deletionTimestamp" in obj["metadata"] or status.get("phase") == "Succeeded":
+    if gate_index(obj) is not None or "deletionTimestamp" in obj["metadata"]:
+        return None
+    if has_ended(obj) and not _terminated(status).get("exitCode"):
         return None
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":

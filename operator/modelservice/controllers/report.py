@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelservice.controllers.gather import Draft
-from modelservice.controllers.observation import TERMINAL, trouble_of
+from modelservice.controllers.observation import has_ended, trouble_of
 from modelservice.controllers.world import World, pods_of
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Condition, Facts, Trouble
@@ -29,8 +29,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
     spec = service.inference
     objects = world.pods_of_service(service.name)
     pods = [pod for pod in pods_of(objects) if pod.live]
-    lasting = [obj for obj in objects if (obj.get("status") or {}).get("phase") not in TERMINAL]
-    troubles = [found for obj in lasting if (found := trouble_of(obj)) is not None]
+    troubles = [found for obj in objects if not has_ended(obj) and (found := trouble_of(obj)) is not None]
     attempt = next_attempt(draft.record)
     current = draft.attempts.get(attempt) if attempt is not None else None
     training_wish = draft.training if draft.training and not draft.training.selection.options else None

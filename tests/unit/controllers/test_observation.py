@@ -225,7 +225,17 @@ def test_ready_starting_gated_and_leaving_pods_are_no_trouble() -> None:
         is None
     )
     assert trouble_of(pod(with_container(terminated=ENDED), deletionTimestamp=AT)) is None
-    assert trouble_of(pod(with_container("Succeeded", terminated={**ENDED, "exitCode": 0}))) is None
+
+
+def test_a_training_pod_that_did_its_work_is_no_trouble_also_before_its_phase_says_so() -> None:
+    training = {"labels": {"modelservice.dev/role": "Training"}}
+    done = {**ENDED, "exitCode": 0}
+    for phase in ("Running", "Succeeded"):
+        assert trouble_of(pod(with_container(phase, terminated=done), **training)) is None
+    assert trouble_of(pod(with_container(terminated=done))) is not None, "an engine that stops is a trouble"
+    failed = trouble_of(pod(with_container("Running", terminated=ENDED), **training))
+    assert failed is not None
+    assert failed.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,9 @@ def test_a_service_of_which_no_pod_is_left_costs_nothing_an_hour() -> None:
     assert (made["cost"]["hourly"], made["cost"]["currency"]) == ("0.00", "USD")
 
 
-def test_a_training_pod_that_failed_is_the_last_failure_and_keeps_no_replica_from_being_ready() -> None:
+@pytest.mark.parametrize("phase", ["Running", "Failed"])
+def test_a_training_pod_that_failed_is_the_last_failure_and_keeps_no_replica_from_being_ready(phase: str) -> None:
     world, draft = scene()
-    world.caches.pods.observe(FAILED_POD)
+    world.caches.pods.observe({**FAILED_POD, "status": {**FAILED_POD["status"], "phase": phase}})
     assert facts(draft, ServicePlan(), world, "").troubles == ()
     assert status(TRAINS_ONLY, draft, ServicePlan(), world, ())["lastFailure"]["exitCode"] == 1
