@@ -46,6 +46,12 @@ def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, 
     if seen is None:
         return ready("True", "NotUsedYet", "Nothing has been held for this budget yet.")
     limit, currency = format_amount(seen.account.limit), seen.account.currency
+    if policy.currency != currency:
+        text = (
+            f"The money of this period is booked in {currency} under this name and the policy is in {policy.currency}: "
+            f"make a BudgetPolicy with another name, or use {currency}. Nothing is started until then."
+        )
+        return ready("False", "Invalid", text)
     if seen.spent + seen.held > seen.account.limit:
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (

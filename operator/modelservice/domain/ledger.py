@@ -56,12 +56,13 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
     """Store the limits of the policies and open their accounts from the last one on, without gaps.
 
     Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending. A
-    changed calendar or zone counts from the end of the last account on. The currency of an account never changes.
+    changed calendar or zone counts from the end of the last account on. The currency of an account never changes: a
+    policy made anew in another one leaves the limit of an open account as it was.
     """
     accounts = {account.key: account for account in book.accounts}
     for policy in policies:
         for account in book.accounts_of(policy.name):
-            if account.end > book.time:
+            if account.end > book.time and account.currency == policy.currency:
                 accounts[account.key] = replace(account, limit=policy.limit, max_rate=policy.max_rate)
         for span in _missing_spans(book, policy):
             account = Account(policy.name, span.start, span.end, policy.currency, policy.limit, policy.max_rate)

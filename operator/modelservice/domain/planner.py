@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from modelservice.domain.book import Book, Refusal, Terms
+from modelservice.domain.book import Blocked, Book, Refusal, Terms
 from modelservice.domain.funding import admit, place, renew
 from modelservice.domain.ledger import advance, close, set_policies
 from modelservice.domain.placement import Option, price
@@ -167,7 +167,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
     """Set `granted` and `refusal` of every ask."""
     book = set_policies(advance(snapshot.book, now), snapshot.policies)
     for ask in asks.values():
-        placed = place(book, ask.workload, ask.terms)
+        placed = _other_currency(snapshot, ask) or place(book, ask.workload, ask.terms)
         if isinstance(placed, Refusal):
             ask.refusal = placed
         else:
@@ -189,6 +189,12 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
         book = tried
         ask.granted += 1
         takers.append(ask)
+
+
+def _other_currency(snapshot: Snapshot, ask: _Ask) -> Refusal | None:
+    payers = (one for one in snapshot.payers(ask.service.namespace) if one.currency != ask.terms.currency)
+    foreign = min(payers, key=lambda each: each.name, default=None)
+    return Refusal(Blocked.CURRENCY, foreign.name, currency=foreign.currency) if foreign is not None else None
 
 
 def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:

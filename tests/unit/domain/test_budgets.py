@@ -53,6 +53,17 @@ def test_each_state_of_a_budget_has_its_reason() -> None:
     assert {r for r, c in cases.items() if c.status == "True"} == {"Funded", "NotUsedYet"}
 
 
+def test_a_policy_made_anew_in_another_currency_says_so_and_does_not_change_the_limit() -> None:
+    euros = policy(limit=USD, currency="EUR")
+    seen = figures(set_policies(book(), [euros]), "ns/team", NOW + HOUR)
+    assert seen is not None
+    assert (seen.account.limit, seen.account.currency) == (5 * USD, "USD")
+    condition = judge_budget(euros, seen, refused=False, problem="")
+    assert (condition.status, condition.reason) == ("False", "Invalid")
+    assert "booked in USD" in condition.message
+    assert "another name" in condition.message
+
+
 def test_each_state_of_a_pool_has_its_reason() -> None:
     cases = [judge_pool(2, 1, ""), judge_pool(0, 0, ""), judge_pool(2, 0, ""), judge_pool(0, 0, "it is broken")]
     assert {condition.reason for condition in cases} == POOL_REASONS

@@ -173,3 +173,14 @@ def test_when_a_pool_is_gone_what_is_paid_for_stays_and_nothing_is_added() -> No
     assert counts(5) == {"chat-cpu": 2}
     assert counts(1) == {"chat-cpu": 1}
     assert counts(2, suspended=True) == {"chat-cpu": 0}
+
+
+def test_a_budget_made_anew_in_another_currency_pays_for_what_runs_and_for_nothing_new() -> None:
+    book = settled(plan(snapshot(view(1, CPU)), NOW), [pod("a")], Book()).book
+    there = (deployed("chat-cpu", replicas=1, ready=1),)
+    euros = (policy(currency="EUR"),)
+    seen = snapshot(view(3, CPU, deployed=there), policies=euros, book=book, pods={"a": running("a")})
+    own = plan(seen, NOW + 1).services[CHAT]
+    assert own.counts == {"chat-cpu": 1}
+    assert own.refused is not None
+    assert (own.refused.why.blocked_by, own.refused.why.currency, own.refused.pods) == (Blocked.CURRENCY, "EUR", 2)
