@@ -240,6 +240,9 @@ def _available(facts: Facts) -> Condition | None:
     if facts.troubles:
         worst = _worst(facts.troubles)
         return Condition("Available", "False", worst.reason, worst.message)
+    if facts.ready and facts.ready >= facts.funded:
+        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the other conditions say why there are no more."
+        return Condition("Available", "False", "NotStarted", text)
     if facts.funded:
         text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the others are starting."
         return Condition("Available", "False", "PodsStarting", text)

@@ -76,6 +76,8 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(GOOD, option=None, selection=None), "HardwareSelected", "Unknown", "Waiting", "when the model is known"),
     (GOOD, "BudgetAdmitted", "True", "Held", "2 pods by ns/team"),
     (replace(GOOD, payers=()), "BudgetAdmitted", "True", "NoBudget", "not limited"),
+    (replace(GOOD, minimum=3), "Available", "False", "NotStarted", "2 of 3 replicas ready; the other conditions"),
+    (replace(GOOD, minimum=3, funded=3), "Available", "False", "PodsStarting", "the others are starting"),
     (replace(TRAINING, training_held=1), "Available", "False", "NotStarted", "other conditions"),
     (replace(TRAINING, training_held=1), "Progressing", "False", "RolloutComplete", "0 replicas"),
     (replace(GOOD, option=None, funded=0), "BudgetAdmitted", "True", "NothingWanted", "before hardware is chosen"),
