@@ -241,7 +241,7 @@ def _available(facts: Facts) -> Condition | None:
         worst = _worst(facts.troubles)
         return Condition("Available", "False", worst.reason, worst.message)
     if facts.ready and facts.ready >= facts.funded:
-        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the other conditions say why there are no more."
+        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the other conditions say why not more."
         return Condition("Available", "False", "NotStarted", text)
     if facts.funded:
         text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the others are starting."
