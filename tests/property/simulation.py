@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 
 from modelservice.domain.ledger import Policy
-from modelservice.domain.periods import Calendar, Period, Span
+from modelservice.domain.periods import Calendar, Period, Span, Window
 
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
 from tests.property.oracles import Oracle
@@ -50,7 +50,7 @@ CONTENTION = Schedule(2400, 4, 0.3, 20, 0.002, 30)
 
 def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
     """A world with one to three workloads that one or two policies pay for, each with its own periods."""
-    lengths = rng.choice([(5400, 10800), (7200, 7200), (3600 * 24, 5400)])
+    lengths = rng.choice([(5400, 10800), (7200, 7200), (3600 * 24, 5400), (3600, 1800)])
     rates = [rng.choice([7, 999_983, 8_000_000, 98_320_000]) for _ in range(3)]
     names = ("team/small", "team/large")
     workloads = {}
@@ -68,13 +68,18 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
             true_rates=[(0, rates[index])],
             demand=rng.randint(0, 8),
         )
-    policies = []
+    policies: list[Policy] = []
+    epoch = EPOCH + rng.randint(0, 86400)
     for name, length in zip(names, lengths, strict=True):
         payees = [w.ceiling for w in workloads.values() if name in w.policies] or [1_000_000]
         limit = int(max(payees) * rng.choice([2, 6, 15, 60]) * rng.uniform(0.5, 1.5))
         cap = rng.choice([None, int(max(payees) * rng.uniform(1, 9))])
-        policies.append(Policy(name, "USD", limit, Shifts(Calendar.DAY, "UTC", length), cap))
-    begin = (EPOCH + rng.randint(0, 86400)) * TENTHS
+        period: Period | Window = Shifts(Calendar.DAY, "UTC", seconds=length)
+        if rng.random() < 0.1:
+            opens = epoch + rng.choice([-600, 0, 1800])
+            period = Window(opens, opens + rng.choice([5400, 10800]))
+        policies.append(Policy(name, "USD", limit, period, cap))
+    begin = epoch * TENTHS
     world = World(rng, begin, workloads, Quirks())
     return world, Spec([(begin, tuple(policies))])
 

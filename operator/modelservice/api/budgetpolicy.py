@@ -20,21 +20,67 @@ from modelservice.api.fields import (
 from modelservice.api.meta import Conditions, ObjectMeta
 
 
+class Window(Shape):
+    """A stretch of time that does not recur."""
+
+    from_: Annotated[Timestamp, Field(alias="from", description="Its first moment, for example 2026-07-01T00:00:00Z.")]
+    to: Annotated[Timestamp, Field(description="The first moment after it; from then on nothing is paid for.")]
+
+
 class Period(Shape):
-    """The stretch of the calendar that a limit is for."""
+    """The stretch of time that a limit is for."""
 
     calendar: Annotated[
-        Literal["Day", "Month"], Field(description="From midnight to midnight, or from the 1st to the 1st.")
-    ]
+        Literal["Hour", "Day", "Week", "Month", "Quarter", "Year"] | None,
+        Field(description="A unit of the calendar, which recurs; each has the limit of its own."),
+    ] = None
     time_zone: Annotated[
-        str,
+        str | None,
         Field(
             min_length=1,
             max_length=64,
             pattern=r"^[A-Za-z0-9_+/-]+$",
             description="Whose midnight: a name of the IANA time zone database, for example Europe/Zurich or UTC.",
         ),
-    ]
+    ] = None
+    start_day: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=31,
+            description="Its first day: of the week (1 is Monday) or of the month (31: its last day); absent means 1.",
+        ),
+    ] = None
+    start_month: Annotated[
+        int | None,
+        Field(ge=1, le=12, description="The month in which a Year or one of the Quarters begins; absent means 1."),
+    ] = None
+    window: Annotated[
+        Window | None,
+        Field(description="Instead of calendar: one stretch of time, outside of which this budget pays for nothing."),
+        rule("self.from < self.to", "window.to must be later than window.from."),
+    ] = None
+
+
+PERIOD_RULES = (
+    rule("has(self.calendar) != has(self.window)", "period must have either calendar or window."),
+    rule(
+        "has(self.calendar) == has(self.timeZone)",
+        "period.timeZone must be set with calendar, for example Europe/Zurich or UTC, and must not be set with window.",
+    ),
+    rule(
+        "!has(self.startDay) || (has(self.calendar) && self.calendar in ['Week', 'Month', 'Quarter', 'Year'])",
+        "period.startDay must only be set with the calendar Week, Month, Quarter or Year.",
+    ),
+    rule(
+        "!has(self.startDay) || !has(self.calendar) || self.calendar != 'Week' || self.startDay <= 7",
+        "period.startDay of a Week must be 1 (Monday) to 7 (Sunday).",
+    ),
+    rule(
+        "!has(self.startMonth) || (has(self.calendar) && self.calendar in ['Quarter', 'Year'])",
+        "period.startMonth must only be set with the calendar Quarter or Year.",
+    ),
+)
 
 
 class BudgetPolicySpec(Shape):
@@ -62,6 +108,7 @@ class BudgetPolicySpec(Shape):
     period: Annotated[
         Period,
         Field(description="What the limit is for."),
+        *PERIOD_RULES,
         rule(
             "self == oldSelf",
             "period must not change, since what was spent belongs to it: make a BudgetPolicy with another name.",

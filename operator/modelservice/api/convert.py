@@ -6,6 +6,7 @@ Raises ValueError with a sentence where an object cannot be honoured as it is.
 from __future__ import annotations
 
 from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.budgetpolicy import Period as ApiPeriod
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import Inference as ApiInference
@@ -18,7 +19,7 @@ from modelservice.api.service_status import ModelServiceStatus
 from modelservice.domain.demand import Scaling
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import parse_amount, parse_price
-from modelservice.domain.periods import Calendar, Period, load_zone
+from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.quantities import whole
 from modelservice.domain.specs import (
@@ -162,14 +163,22 @@ def pool_of(obj: ComputePool) -> Pool:
 def policy_of(obj: BudgetPolicy) -> Policy:
     """The budget that a BudgetPolicy asks for; ValueError for a time zone that is not known."""
     spec = obj.spec
-    load_zone(spec.period.time_zone)
     return Policy(
         name=f"{obj.metadata.namespace}/{obj.metadata.name}",
         currency=spec.currency,
         limit=parse_amount(spec.limit),
-        period=Period(Calendar(spec.period.calendar), spec.period.time_zone),
+        period=_period(spec.period),
         max_rate=parse_amount(spec.max_rate_per_hour) if spec.max_rate_per_hour is not None else None,
     )
+
+
+def _period(spec: ApiPeriod) -> Period | Window:
+    if spec.window is not None:
+        start, end = parse_time(spec.window.from_), parse_time(spec.window.to)
+        return Window(start or 0, end or 0)
+    zone, calendar = spec.time_zone or "", Calendar(spec.calendar or "")
+    load_zone(zone)
+    return Period(calendar, zone, spec.start_day or 1, spec.start_month or 1)
 
 
 def record_of(whole_status: ModelServiceStatus) -> Record:

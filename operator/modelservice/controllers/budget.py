@@ -27,6 +27,7 @@ from modelservice.ports import EventSink
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
 FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf")
+"""What of the status comes from the book; it stays when the book does not say it any more."""
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class BudgetPolicies:
             return Result(UNTIL_READ)
         seen = figures(book, policy.name, now) if policy is not None and book is not None else None
         problem = problem or self.world.book_problem
-        condition = judge_budget(policy, seen, refused=self._refuses(policy), problem=problem)
+        condition = judge_budget(policy, seen, now, refused=self._refuses(policy), problem=problem)
         generation = obj["metadata"]["generation"]
         made: dict[str, Any] = {
             "observedGeneration": generation,
@@ -62,7 +63,7 @@ class BudgetPolicies:
                     "observedGeneration": generation,
                 }
             ],
-            **self._figures(obj, seen, now, lost=book is None),
+            **self._figures(obj, seen, now),
             "guarantee": self._guarantee(key.namespace, condition, now),
         }
         before = (obj.get("status") or {}).get("conditions") or ()
@@ -92,11 +93,11 @@ class BudgetPolicies:
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
         return {"level": made.level.value, "becauseOf": made.because_of}
 
-    def _figures(self, obj: Object, seen: Figures | None, now: int, *, lost: bool) -> dict[str, Any]:
-        """The figures; those of the last write while they have hardly moved, or while the book cannot be read."""
+    def _figures(self, obj: Object, seen: Figures | None, now: int) -> dict[str, Any]:
+        """The figures; those of the last write while they have hardly moved, or while the book does not say them."""
         before = obj.get("status") or {}
         if seen is None:
-            return {name: before[name] for name in FIGURES if name in before} if lost else {}
+            return {name: before[name] for name in FIGURES if name in before}
         account = seen.account
         fresh = {
             "period": {
@@ -113,7 +114,7 @@ class BudgetPolicies:
         }
         steady = ("period", "limit", "ratePerHour")
         if all(before.get(name) == fresh[name] for name in steady) and not self._news(before, seen, now):
-            return {name: before[name] for name in fresh if name in before}
+            return {name: before[name] for name in FIGURES if name in before}
         return fresh
 
     @staticmethod

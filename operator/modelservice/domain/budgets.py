@@ -9,8 +9,21 @@ from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import HORIZON_SECONDS
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
+from modelservice.domain.periods import Window
+from modelservice.domain.times import format_time
 
-BUDGET_REASONS = frozenset({"Funded", "NotUsedYet", "Exhausted", "LimitLowered", "Invalid", "LedgerUnavailable"})
+BUDGET_REASONS = frozenset(
+    {
+        "Funded",
+        "NotUsedYet",
+        "Exhausted",
+        "LimitLowered",
+        "WindowNotOpen",
+        "WindowOver",
+        "Invalid",
+        "LedgerUnavailable",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +38,16 @@ class Figures:
 
 
 def figures(book: Book, policy: str, now: int) -> Figures | None:
-    """The current period's figures; None before the account is opened."""
-    account = book.account_at(policy, now)
-    if account is None:
+    """The current period's figures, or those of the last one until it is collected; None before there is any."""
+    begun = [account for account in book.accounts_of(policy) if account.start <= now]
+    if not begun:
         return None
+    account = next((account for account in begun if account.covers(now)), begun[-1])
     spent, worst = book.posted(account, now), book.worst(account)
     return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
 
 
-def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, problem: str) -> Condition:
+def judge_budget(policy: Policy | None, seen: Figures | None, now: int, *, refused: bool, problem: str) -> Condition:
     """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why."""
 
     def ready(status: str, reason: str, message: str) -> Condition:
@@ -43,6 +57,8 @@ def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, 
         return ready("False", "Invalid", problem)
     if problem:
         return ready("False", "LedgerUnavailable", f"The book of budgets cannot be used: {problem}")
+    if isinstance(policy.period, Window) and (outside := _outside(policy.period, now)) is not None:
+        return ready("False", *outside)
     if seen is None:
         return ready("True", "NotUsedYet", "Nothing has been held for this budget yet.")
     limit, currency = format_amount(seen.account.limit), seen.account.currency
@@ -68,3 +84,14 @@ def judge_budget(policy: Policy | None, seen: Figures | None, *, refused: bool, 
     return ready(
         "True", "Funded", f"{format_amount(seen.available)} {currency} of {limit} {currency} can still be held."
     )
+
+
+def _outside(window: Window, now: int) -> tuple[str, str] | None:
+    """Reason and sentence when the window is not open now."""
+    if now < window.start:
+        begin = format_time(window.start)
+        return "WindowNotOpen", f"The window begins at {begin}: until then this budget pays for nothing."
+    if now >= window.end:
+        end = format_time(window.end)
+        return "WindowOver", f"The window ended at {end}: this budget pays for nothing any more. Make a new one."
+    return None

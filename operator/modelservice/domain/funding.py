@@ -145,19 +145,24 @@ def _free(book: Book, placement: Placement) -> dict[tuple[str, int], int]:
 def _shortfall(book: Book, free: dict[tuple[str, int], int], old: Placement, new: Placement) -> Refusal | None:
     """The first account that cannot bear the step to the new placement; a period without account bears nothing."""
     for policy in sorted(new.terms.rates):
-        funded_to = book.time
+        last = book.time
         for account in book.accounts_of(policy):
             if account.end <= book.time or account.sealed:
                 continue
-            span = (policy, account.start, account.end, book.time)
-            need, have = new.worst(*span) - old.worst(*span), free[account.key]
-            if need > 0 and need > have:
+            if unfunded := _rise(old, new, policy, last, account.start, book.time):
+                return Refusal(Blocked.LIMIT, policy, unfunded, 0, account.currency, last)
+            need, have = _rise(old, new, policy, account.start, account.end, book.time), free[account.key]
+            if need > have and need > 0:
                 return Refusal(Blocked.LIMIT, policy, need, max(have, 0), account.currency, account.start)
-            funded_to = account.end
-        if funded_to < new.end_max(book.time):
-            need = new.worst(policy, funded_to, new.end_max(book.time), book.time)
-            return Refusal(Blocked.LIMIT, policy, need, 0, new.terms.currency, funded_to)
+            last = account.end
+        if unfunded := _rise(old, new, policy, last, new.end_max(book.time), book.time):
+            return Refusal(Blocked.LIMIT, policy, unfunded, 0, new.terms.currency, last)
     return None
+
+
+def _rise(old: Placement, new: Placement, policy: str, start: int, end: int, time: int) -> int:
+    """What the policy has to bear within ``[start, end)`` beyond what it bears already; 0 when nothing."""
+    return max(0, new.worst(policy, start, end, time) - old.worst(policy, start, end, time))
 
 
 def solvent(book: Book, policies: Collection[str]) -> bool:

@@ -23,12 +23,12 @@ from dataclasses import dataclass, replace
 
 from .book import Account, Book, Line, Placement, Terms, Unit
 from .money import cost
-from .periods import Period, Span
+from .periods import Period, Span, Window
 
 WRITE_SECONDS = 30
 """A write is given up this long after its read, since a conflict check orders writes but does not date them."""
 LOOKAHEAD_SECONDS = 6 * 3600
-"""The next account opens this long before a period ends; longer than the horizon and any overrun together."""
+"""Accounts are open this far ahead, however many periods that are: longer than the horizon and any overrun together."""
 SEAL_AFTER_SECONDS = 3600
 """Time for late evidence after a period's end."""
 
@@ -43,7 +43,7 @@ class Policy:
     name: str
     currency: str
     limit: int
-    period: Period
+    period: Period | Window
     max_rate: int | None = None
 
 
@@ -71,16 +71,16 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
 
 
 def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:
-    own = book.accounts_of(policy.name)
-    last = own[-1].end if own else 0
+    own, current = book.accounts_of(policy.name), policy.period.span_at(book.time)
+    if current is None:
+        return
+    last = own[-1].end if own else current.start
     if not any(policy.name in p.terms.rates and p.units for p in book.placements.values()):
-        last = max(last, policy.period.span_at(book.time).start)
-    elif not own:
-        last = policy.period.span_at(book.time).start
-    while last < book.time + LOOKAHEAD_SECONDS:
-        end = policy.period.span_at(last).end
-        yield Span(last, end)
-        last = end
+        last = max(last, current.start)
+    horizon = book.time + LOOKAHEAD_SECONDS
+    while (span := policy.period.span_at(last)) is not None and max(last, span.start) < horizon:
+        yield Span(max(last, span.start), span.end)
+        last = span.end
 
 
 def start_seen(list_date: int, billed_since: int) -> int:

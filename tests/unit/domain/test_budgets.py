@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from modelservice.domain.book import Book, Terms
 from modelservice.domain.budgets import BUDGET_REASONS, figures, judge_budget
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import admit, place
-from modelservice.domain.ledger import advance, prove, set_policies
+from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, collect, prove, seal, set_policies
+from modelservice.domain.periods import Window
 from modelservice.domain.pools import POOL_REASONS, judge_pool
 from modelservice.domain.prices import Billing
 
@@ -27,7 +30,13 @@ def book(limit: int = 5 * USD) -> Book:
 
 
 def judged(seen: Book | None, *, refused: bool = False, problem: str = "") -> Condition:
-    return judge_budget(TEAM, figures(seen, "ns/team", NOW + HOUR) if seen else None, refused=refused, problem=problem)
+    now = NOW + HOUR
+    return judge_budget(TEAM, figures(seen, "ns/team", now) if seen else None, now, refused=refused, problem=problem)
+
+
+def windowed(opens: int, closes: int) -> Condition:
+    window = replace(TEAM, period=Window(NOW + opens, NOW + closes))
+    return judge_budget(window, None, NOW, refused=False, problem="")
 
 
 def test_figures_go_on_between_two_writes_of_the_book() -> None:
@@ -45,7 +54,9 @@ def test_each_state_of_a_budget_has_its_reason() -> None:
         "Exhausted": judged(book(), refused=True),
         "LimitLowered": judged(book(limit=USD)),
         "LedgerUnavailable": judged(book(), problem="It is gone."),
-        "Invalid": judge_budget(None, None, refused=False, problem="Mars/Base is not an IANA time zone."),
+        "WindowNotOpen": windowed(1, 9),
+        "WindowOver": windowed(-9, 0),
+        "Invalid": judge_budget(None, None, NOW, refused=False, problem="Mars/Base is not an IANA time zone."),
     }
     assert {reason: condition.reason for reason, condition in cases.items()} == {reason: reason for reason in cases}
     assert cases.keys() == BUDGET_REASONS
@@ -58,10 +69,24 @@ def test_a_policy_made_anew_in_another_currency_says_so_and_does_not_change_the_
     seen = figures(set_policies(book(), [euros]), "ns/team", NOW + HOUR)
     assert seen is not None
     assert (seen.account.limit, seen.account.currency) == (5 * USD, "USD")
-    condition = judge_budget(euros, seen, refused=False, problem="")
+    condition = judge_budget(euros, seen, NOW + HOUR, refused=False, problem="")
     assert (condition.status, condition.reason) == ("False", "Invalid")
     assert "booked in USD" in condition.message
     assert "another name" in condition.message
+
+
+def test_inside_of_its_window_a_budget_is_like_any_other() -> None:
+    assert windowed(0, 1).reason == "NotUsedYet"
+
+
+def test_the_figures_of_a_window_stay_until_its_account_is_collected() -> None:
+    end = NOW + HOUR // 2
+    ended = advance(replace(book(), accounts=(replace(book().accounts[0], end=end),)), end + SEAL_AFTER_SECONDS)
+    sealed = seal(ended)
+    seen = figures(sealed, "ns/team", sealed.time)
+    assert seen is not None
+    assert seen.spent == USD // 2
+    assert figures(collect(sealed, {sealed.accounts[0].key}), "ns/team", sealed.time) is None
 
 
 def test_each_state_of_a_pool_has_its_reason() -> None:

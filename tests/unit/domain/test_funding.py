@@ -15,6 +15,7 @@ from modelservice.domain.funding import (
     solvent,
 )
 from modelservice.domain.ledger import advance, close, prove, set_policies
+from modelservice.domain.periods import Window
 from modelservice.domain.prices import Billing
 
 from tests.unit.domain.books import (
@@ -104,6 +105,28 @@ def test_a_period_without_account_bears_nothing() -> None:
     refusal = admit(Book(book.time, book.accounts[:1], book.placements), WORK, ["a"])
     assert isinstance(refusal, Refusal)
     assert (refusal.period_start, refusal.have) == (MONTH_END, 0)
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "need", "missing_from"),
+    [
+        (1000, 10**6, 1000, 0),
+        (-1000, FOR_ONE - 10, 10, FOR_ONE - 10),
+        (-1000, -1, FOR_ONE, 0),
+    ],
+)
+def test_outside_of_its_window_a_budget_pays_for_nothing(opens: int, closes: int, need: int, missing_from: int) -> None:
+    window = replace(policy(), period=Window(NOW + opens, NOW + closes))
+    refusal = admit(opened(window), WORK, ["a"])
+    assert refusal == Refusal(Blocked.LIMIT, TEAM, need, 0, "USD", NOW + missing_from)
+
+
+def test_a_hold_is_renewed_to_the_end_of_a_window_and_no_further() -> None:
+    window = replace(policy(), period=Window(NOW - 1000, NOW + FOR_ONE + 500))
+    book = advance(admitted(opened(window), "a"), NOW + 3000)
+    renewed = sure(renew(book, WORK))
+    assert renewed.placements[WORK].end_max(renewed.time) == NOW + FOR_ONE + 500
+    assert isinstance(renew(advance(renewed, NOW + 3900), WORK), Refusal)
 
 
 def test_a_pod_that_no_policy_pays_for_is_in_the_book_without_an_end() -> None:

@@ -18,7 +18,7 @@ from modelservice.domain.ledger import (
     set_policies,
     start_seen,
 )
-from modelservice.domain.periods import Calendar, Period
+from modelservice.domain.periods import Calendar, Period, Window
 from modelservice.domain.prices import Billing
 
 from tests.unit.domain.books import (
@@ -77,6 +77,25 @@ def test_periods_that_passed_unattended_have_accounts_while_pods_were_paid() -> 
     assert [b.start - a.end for a, b in zip(late.accounts, late.accounts[1:], strict=False)] == [0, 0, 0]
     assert len(late.accounts) == 4
     assert len(idle.accounts) == 2
+
+
+def test_hours_are_opened_as_far_ahead_as_the_longest_hold_reaches() -> None:
+    hourly = policy(calendar=Calendar.HOUR)
+    book = opened(hourly)
+    assert [(a.start - NOW, a.end - a.start) for a in book.accounts] == [(3600 * n, 3600) for n in range(6)]
+    later = set_policies(advance(book, NOW + 1), [hourly])
+    assert later.accounts[-1].end == NOW + 7 * 3600
+
+
+def test_a_window_has_one_account_that_opens_before_it_begins_and_none_follows() -> None:
+    window = replace(policy(), period=Window(NOW + 7200, NOW + 10800))
+    early = opened(window, at=NOW + 7200 - LOOKAHEAD_SECONDS)
+    soon = set_policies(advance(early, early.time + 1), [window])
+    over = set_policies(advance(soon, NOW + 10800), [window])
+    assert early.accounts == ()
+    assert [(a.start, a.end) for a in soon.accounts] == [(NOW + 7200, NOW + 10800)]
+    assert over.accounts == soon.accounts
+    assert opened(window, at=NOW + 10800).accounts == ()
 
 
 def test_a_unit_posts_nothing_until_it_is_proven() -> None:
