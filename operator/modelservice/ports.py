@@ -41,6 +41,7 @@ RESOURCES = {
     for resource in (
         Resource(OURS, "v1alpha1", "modelservices", "ModelService"),
         Resource(OURS, "v1alpha1", "budgetpolicies", "BudgetPolicy"),
+        Resource(OURS, "v1alpha1", "clusterbudgetpolicies", "ClusterBudgetPolicy", namespaced=False),
         Resource(OURS, "v1alpha1", "budgetledgers", "BudgetLedger"),
         Resource(OURS, "v1alpha1", "computepools", "ComputePool", namespaced=False),
         Resource(OURS, "v1alpha1", "modelruntimes", "ModelRuntime", namespaced=False),

@@ -27,7 +27,7 @@ class Settings(BaseModel):
     identity: str = Field(default_factory=socket.gethostname, min_length=1, max_length=253)
     #: Base URL of Prometheus; empty means that services keep minReplicas.
     prometheus_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
-    #: Whether a service that no BudgetPolicy covers may not run.
+    #: Whether a service that no budget covers may not run.
     budget_required: bool = False
     #: Names of the ValidatingAdmissionPolicies that keep gates and book, separated by spaces; the guarantee needs them.
     admission_policies: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9.-]* ?)*$")

@@ -55,6 +55,13 @@ def policy(name: str, namespace: str, *, limit: str = "100.00", rate: str | None
     return manifest(OURS, "BudgetPolicy", name, namespace, spec={**given, **spec})
 
 
+def cluster_policy(name: str, *, rate: str, **scope: Any) -> dict[str, Any]:
+    """A budget of the cluster, per hour in UTC."""
+    period = {"calendar": "Hour", "timeZone": "UTC"}
+    spec = {"currency": "USD", "limit": "100.00", "maxRatePerHour": rate, "period": period, "scope": scope}
+    return manifest(OURS, "ClusterBudgetPolicy", name, spec=spec)
+
+
 def claim(name: str, namespace: str) -> dict[str, Any]:
     """A claim that nothing provides; kwok mounts nothing."""
     spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}, "storageClassName": ""}

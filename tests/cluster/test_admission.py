@@ -346,6 +346,7 @@ def test_a_namespace_that_is_deleted_takes_its_ledgers_along(owner: Rest) -> Non
         ("eve", "delete", "modelservices", "yes"),
         ("eve", "update", "modelservices/status", "no"),
         ("eve", "get", "budgetpolicies", "yes"),
+        ("ada", "update", "clusterbudgetpolicies", "no"),
         ("eve", "update", "budgetpolicies", "no"),
         ("ada", "create", "modelservices", "yes"),
         ("ada", "update", "budgetpolicies", "yes"),

@@ -12,7 +12,7 @@ from modelservice.adapters.kube import Kube
 from modelservice.domain.codec import decode
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
-from tests.cluster.scenes import Scene, Versions, conditions, policy, staged
+from tests.cluster.scenes import Scene, Versions, cluster_policy, conditions, policy, staged
 
 GATE = "modelservice.dev/budget"
 
@@ -69,6 +69,29 @@ async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(sce
     (child,) = await scene.deployments("chat")
     assert child["spec"]["replicas"] == 2
     assert len(await scene.pods("chat")) == 2
+
+
+async def test_a_budget_of_the_cluster_refuses_beside_that_of_the_namespace(scene: Scene, books: Versions) -> None:
+    name = f"{scene.namespace}-all"
+    labelled = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}}}
+    await scene.create(policy("team", scene.namespace, rate="5"))
+    await scene.create(cluster_policy(name, rate="1.50", namespaces=[scene.namespace], **labelled))
+    await scene.create(cluster_policy(f"{name}-others", rate="0.50", namespaces=["nobody-here"]))
+    await scene.create(cluster_policy(f"{name}-training", rate="0.50", roles=["Training"], **labelled))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 2}))
+    assert (await refusal(scene, "chat"))["policy"] == name
+    await scene.ready("chat", 1)
+
+    async def reported() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await scene.kube.get("ClusterBudgetPolicy", "", name)).object
+        return found if (found.get("status") or {}).get("ratePerHour") == "1.00" else None
+
+    budget = await until("the budget of the cluster to show its rate", reported)
+    assert budget is not None
+    assert conditions(budget)["Ready"]["reason"] == "Funded"
+    (record,) = (await scene.book()).placements.values()
+    assert set(record.terms.rates) == {name, f"{scene.namespace}/team"}
 
 
 async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon(scene: Scene, books: Versions) -> None:

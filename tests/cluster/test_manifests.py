@@ -137,7 +137,7 @@ BUDGET: Object = {
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"currency": "EUR"}, "currency must not change: make a BudgetPolicy with another name."),
+        ({"currency": "EUR"}, "currency must not change: make a policy with another name."),
         ({"period": {"calendar": "Month"}}, "period must not change, since what was spent belongs to it"),
         ({"limit": "0"}, "limit must be a decimal number above 0"),
     ],

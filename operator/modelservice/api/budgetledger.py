@@ -11,7 +11,7 @@ from modelservice.api.meta import ObjectMeta
 
 Micros = Annotated[int, Field(ge=0, le=10**18)]
 Seconds = Annotated[int, Field(ge=0, le=10**11)]
-PolicyName = Annotated[str, Field(min_length=3, max_length=317)]
+PolicyName = Annotated[str, Field(min_length=1, max_length=317)]
 ServiceName = Annotated[str, Field(min_length=3, max_length=317)]
 ATOMIC_MAP = Kube({"x-kubernetes-map-type": "atomic"})
 
@@ -29,7 +29,7 @@ class Line(Shape):
 class Account(Shape):
     """One policy's money in one period."""
 
-    policy: Annotated[PolicyName, Field(description="The BudgetPolicy, as namespace/name.")]
+    policy: Annotated[PolicyName, Field(description="The BudgetPolicy, as namespace/name, or the ClusterBudgetPolicy.")]
     start: Annotated[Seconds, Field(description="The first second of the period, since 1970 in UTC.")]
     end: Annotated[Seconds, Field(description="The first second after it.")]
     currency: Annotated[Currency, Field(description="The currency of all its figures.")]

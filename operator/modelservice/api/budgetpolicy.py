@@ -1,4 +1,4 @@
-"""BudgetPolicy: how much money the services of a namespace may spend in a period. What a team lead writes."""
+"""Budgets: how much money may be spent in a period, in a namespace or in the whole cluster."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from modelservice.api.fields import (
     rule,
 )
 from modelservice.api.meta import Conditions, ObjectMeta
+from modelservice.api.scope import ClusterScope, Scope
 
 
 class Window(Shape):
@@ -83,13 +84,13 @@ PERIOD_RULES = (
 )
 
 
-class BudgetPolicySpec(Shape):
-    """What the team lead decides."""
+class BudgetSpec(Shape):
+    """What is decided: the parts that both kinds share."""
 
     currency: Annotated[
         Currency,
         Field(description="The ISO 4217 code of the money; pools of another currency are refused."),
-        rule("self == oldSelf", "currency must not change: make a BudgetPolicy with another name."),
+        rule("self == oldSelf", "currency must not change: make a policy with another name."),
     ]
     limit: Annotated[
         str,
@@ -111,9 +112,25 @@ class BudgetPolicySpec(Shape):
         *PERIOD_RULES,
         rule(
             "self == oldSelf",
-            "period must not change, since what was spent belongs to it: make a BudgetPolicy with another name.",
+            "period must not change, since what was spent belongs to it: make a policy with another name.",
         ),
     ]
+
+
+class BudgetPolicySpec(BudgetSpec):
+    """What a team lead decides."""
+
+    scope: Annotated[
+        Scope | None, Field(description="Which pods of the namespace are paid for; absent means all of them.")
+    ] = None
+
+
+class ClusterBudgetPolicySpec(BudgetSpec):
+    """What a platform team decides."""
+
+    scope: Annotated[ClusterScope | None, Field(description="Which pods are paid for; absent means all of them.")] = (
+        None
+    )
 
 
 class PeriodStatus(Shape):
@@ -160,10 +177,28 @@ NAME_RULES = (
 
 
 class BudgetPolicy(Shape):
-    """Limits what the ModelServices of its namespace may spend in a period; the money is held before a pod may run."""
+    """Limits what ModelServices of its namespace may spend in a period; the money is held before a pod may run."""
 
     api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
     kind: Literal["BudgetPolicy"] = "BudgetPolicy"
     metadata: ObjectMeta
     spec: Annotated[BudgetPolicySpec, Field(description="What is decided.")]
+    status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()
+
+
+CLUSTER_NAME_RULES = (
+    (
+        "self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
+        "metadata.name must have at most 63 characters and no dot: the pages of its closed periods are named after it.",
+    ),
+)
+
+
+class ClusterBudgetPolicy(Shape):
+    """Limits what ModelServices of any namespaces may spend in a period, beside the budgets of the namespaces."""
+
+    api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
+    kind: Literal["ClusterBudgetPolicy"] = "ClusterBudgetPolicy"
+    metadata: ObjectMeta
+    spec: Annotated[ClusterBudgetPolicySpec, Field(description="What is decided.")]
     status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()

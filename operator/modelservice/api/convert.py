@@ -5,7 +5,7 @@ Raises ValueError with a sentence where an object cannot be honoured as it is.
 
 from __future__ import annotations
 
-from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.budgetpolicy import Period as ApiPeriod
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
@@ -14,6 +14,8 @@ from modelservice.api.modelservice import ModelService
 from modelservice.api.modelservice import Placement as ApiPlacement
 from modelservice.api.modelservice import Training as ApiTraining
 from modelservice.api.pod import Env, Volumes
+from modelservice.api.scope import ClusterScope
+from modelservice.api.scope import Selector as ApiSelector
 from modelservice.api.service_status import Artifact as ApiArtifact
 from modelservice.api.service_status import ModelServiceStatus
 from modelservice.domain.demand import Scaling
@@ -22,6 +24,7 @@ from modelservice.domain.money import parse_amount, parse_price
 from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.quantities import whole
+from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
     ClaimPath,
     Engine,
@@ -52,6 +55,7 @@ def service_of(obj: ModelService) -> Service:
         model=claim_path(spec.model.storage_uri) if spec.model else None,
         inference=_inference(spec.inference) if spec.inference else None,
         training=_training(spec.training) if spec.training else None,
+        labels=dict(meta.labels),
     )
 
 
@@ -160,16 +164,48 @@ def pool_of(obj: ComputePool) -> Pool:
     )
 
 
-def policy_of(obj: BudgetPolicy) -> Policy:
-    """The budget that a BudgetPolicy asks for; ValueError for a time zone that is not known."""
-    spec = obj.spec
+def policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:
+    """The budget that a policy asks for; ValueError for a time zone that is not known, or a window that is empty."""
+    return _policy(obj, _period(obj.spec.period))
+
+
+def closed_policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:
+    """The same budget without any period in which it would pay."""
+    return _policy(obj, Window(0, 1))
+
+
+def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) -> Policy:
+    spec, meta = obj.spec, obj.metadata
     return Policy(
-        name=f"{obj.metadata.namespace}/{obj.metadata.name}",
+        name=f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name,
         currency=spec.currency,
         limit=parse_amount(spec.limit),
-        period=_period(spec.period),
+        period=period,
         max_rate=parse_amount(spec.max_rate_per_hour) if spec.max_rate_per_hour is not None else None,
+        scope=_scope(obj),
     )
+
+
+def _scope(obj: BudgetPolicy | ClusterBudgetPolicy) -> Scope:
+    given = obj.spec.scope
+    namespaces = frozenset({obj.metadata.namespace} if isinstance(obj, BudgetPolicy) else ())
+    if given is None:
+        return Scope(namespaces)
+    return Scope(
+        namespaces=frozenset(given.namespaces) if isinstance(given, ClusterScope) else namespaces,
+        namespace_selector=_selector(given.namespace_selector if isinstance(given, ClusterScope) else None),
+        services=_selector(given.services),
+        roles=frozenset(given.roles),
+        pools=frozenset(given.pools),
+    )
+
+
+def _selector(given: ApiSelector | None) -> Selector:
+    if given is None:
+        return Selector()
+    equal = [Requirement(key, Operator.IN, (value,)) for key, value in given.match_labels.items()]
+    compared = [Requirement(one.key, Operator(one.operator), one.values) for one in given.match_expressions]
+    return Selector((*equal, *compared))
 
 
 def _period(spec: ApiPeriod) -> Period | Window:

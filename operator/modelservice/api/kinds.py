@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from modelservice.api.budgetledger import BudgetLedger
+from modelservice.api.budgetpolicy import CLUSTER_NAME_RULES, BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.budgetpolicy import NAME_RULES as POLICY_NAME_RULES
-from modelservice.api.budgetpolicy import BudgetPolicy
 from modelservice.api.computepool import NAME_RULES as POOL_NAME_RULES
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
@@ -57,6 +57,20 @@ READY = Column("Ready", of_condition("Ready", "status"))
 REASON = Column("Reason", of_condition("Ready", "reason"))
 MESSAGE = Column("Message", of_condition("Ready", "message"), priority=1)
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
+BUDGET = (
+    Column("Limit", ".spec.limit"),
+    Column("Spent", ".status.spent"),
+    Column("Held", ".status.held"),
+    Column("Available", ".status.available"),
+    Column("Rate/h", ".status.ratePerHour"),
+    READY,
+    REASON,
+    AGE,
+    Column("Currency", ".spec.currency", priority=1),
+    Column("Until", ".status.period.end", priority=1),
+    Column("Guarantee", ".status.guarantee.level", priority=1),
+    MESSAGE,
+)
 
 KINDS = (
     Kind(
@@ -84,22 +98,10 @@ KINDS = (
         "budgetpolicies",
         "mbp",
         "Namespaced",
-        (
-            Column("Limit", ".spec.limit"),
-            Column("Spent", ".status.spent"),
-            Column("Held", ".status.held"),
-            Column("Available", ".status.available"),
-            Column("Rate/h", ".status.ratePerHour"),
-            READY,
-            REASON,
-            AGE,
-            Column("Currency", ".spec.currency", priority=1),
-            Column("Until", ".status.period.end", priority=1),
-            Column("Guarantee", ".status.guarantee.level", priority=1),
-            MESSAGE,
-        ),
+        BUDGET,
         POLICY_NAME_RULES,
     ),
+    Kind(ClusterBudgetPolicy, "clusterbudgetpolicies", "cmbp", "Cluster", BUDGET, CLUSTER_NAME_RULES),
     Kind(
         ComputePool,
         "computepools",

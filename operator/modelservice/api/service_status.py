@@ -72,7 +72,9 @@ class Cost(Shape):
 class Refusal(Shape):
     """Why the budget does not admit what is wanted."""
 
-    policy: Annotated[str, Field(max_length=507, description="The budget that refuses, as namespace/name.")]
+    policy: Annotated[
+        str, Field(max_length=507, description="The budget that refuses: namespace/name, or a cluster's name.")
+    ]
     blocked_by: Annotated[
         Literal["Limit", "Rate"],
         Field(description="Rate: maxRatePerHour would be passed. Limit: the period's money does not reach."),

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.controllers.bookkeeper import Bookkeeper
-from modelservice.controllers.budget import BudgetPolicies
+from modelservice.controllers.budget import Budgets
 from modelservice.controllers.computepool import ComputePools
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
@@ -93,6 +94,8 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     def wake_policies() -> None:
         for ref in world.caches.policies.refs():
             queue.add(Key("BudgetPolicy", *ref), priority=RELIST)
+        for ref in world.caches.cluster_policies.refs():
+            queue.add(Key("ClusterBudgetPolicy", *ref), priority=RELIST)
 
     safeguards.changed = wake_policies
     planner = Planner(
@@ -111,7 +114,12 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         _sources(world, queue, bookkeeper),
         {
             "ModelService": services.reconcile,
-            "BudgetPolicy": BudgetPolicies(world, tools.statuses, tools.events, safeguards).reconcile,
+            "BudgetPolicy": Budgets(
+                world, tools.statuses, tools.events, safeguards, world.caches.policies, BudgetPolicy
+            ).reconcile,
+            "ClusterBudgetPolicy": Budgets(
+                world, tools.statuses, tools.events, safeguards, world.caches.cluster_policies, ClusterBudgetPolicy
+            ).reconcile,
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
         (planner.run, safeguards.run),
@@ -144,6 +152,8 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper) -> lis
     return [
         Source("ModelService", caches.services, own("ModelService")),
         Source("BudgetPolicy", caches.policies, own("BudgetPolicy")),
+        Source("ClusterBudgetPolicy", caches.cluster_policies, own("ClusterBudgetPolicy")),
+        Source("Namespace", caches.namespaces, elsewhere),
         Source("ComputePool", caches.pools, own("ComputePool")),
         Source("ModelRuntime", caches.runtimes, elsewhere),
         Source("PersistentVolumeClaim", caches.claims, elsewhere),

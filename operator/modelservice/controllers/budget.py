@@ -1,4 +1,4 @@
-"""Reports on one BudgetPolicy: what is spent, held and left in its period, as the book says."""
+"""Reports on one budget, of a namespace or of the cluster: what is spent, held and left in its period."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.convert import policy_of
 from modelservice.controllers.report import REFRESH_SECONDS, moved
 from modelservice.controllers.safeguards import Safeguards
@@ -19,6 +19,7 @@ from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
+from modelservice.kit.cache import Cache
 from modelservice.kit.controller import Result
 from modelservice.kit.objects import Key, Object, Ref
 from modelservice.kit.status import StatusWriter
@@ -31,20 +32,22 @@ FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf
 
 
 @dataclass(slots=True)
-class BudgetPolicies:
-    """Reconciles keys of kind BudgetPolicy."""
+class Budgets:
+    """Reconciles keys of one kind of budget: those in `cache`, which are read as `model`."""
 
     world: World
     statuses: StatusWriter
     events: EventSink
     safeguards: Safeguards
+    cache: Cache[Object]
+    model: type[BudgetPolicy | ClusterBudgetPolicy]
 
     async def reconcile(self, key: Key) -> Result | None:
         """Write the status of one policy when it says something new."""
-        obj = self.world.caches.policies.get(Ref(key.namespace, key.name))
+        obj = self.cache.get(Ref(key.namespace, key.name))
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             return None
-        policy, problem = _policy(obj)
+        policy, problem = self._policy(obj)
         now, book = self.world.now(), self.world.book
         if book is None and not self.world.book_problem:
             return Result(UNTIL_READ)
@@ -64,15 +67,21 @@ class BudgetPolicies:
                 }
             ],
             **self._figures(obj, seen, now),
-            "guarantee": self._guarantee(key.namespace, condition, now),
+            "guarantee": self._guarantee(policy, condition, now),
         }
         before = (obj.get("status") or {}).get("conditions") or ()
         known = next((one["reason"] for one in before if one["type"] == condition.type), None)
         stored = await self.statuses.write(obj, made, now=now)
-        self.world.caches.policies.observe(stored)
+        self.cache.observe(stored)
         if condition.reason != known and condition.status == "False":
             self.events.emit(obj, reason=f"Budget{condition.reason}", message=condition.message, warning=True)
         return Result(REFRESH_SECONDS)
+
+    def _policy(self, obj: Object) -> tuple[Policy | None, str]:
+        try:
+            return policy_of(self.model.model_validate(obj)), ""
+        except (ValidationError, ValueError) as error:
+            return None, f"{error}. It pays for nothing: make another policy and delete this one."
 
     def _refuses(self, policy: Policy | None) -> bool:
         """Whether the plan or the book lacks money of this policy for something."""
@@ -82,13 +91,14 @@ class BudgetPolicies:
         reasons += [plan.expiring for plan in self.world.plan.services.values() if plan.expiring is not None]
         return any(why.policy == policy.name and why.blocked_by is Blocked.LIMIT for why in reasons)
 
-    def _guarantee(self, namespace: str, ready: Condition, now: int) -> dict[str, str]:
-        """How far one may rely on a budget of the namespace."""
+    def _guarantee(self, policy: Policy | None, ready: Condition, now: int) -> dict[str, str]:
+        """How far one may rely on a budget, given the pods in the namespaces that it reaches."""
         weaknesses = list(self.safeguards.lacking)
         if ready.reason in ("Invalid", "LedgerUnavailable", "LimitLowered"):
             weaknesses.append(ready.message)
-        pods = [pod for pod in self.world.pods().values() if pod.namespace == namespace]
-        unheld = [pod for pod in self.world.unheld.values() if pod.namespace == namespace]
+        within = policy.scope.namespaces if policy is not None else frozenset()
+        pods = [pod for pod in self.world.pods().values() if not within or pod.namespace in within]
+        unheld = [pod for pod in self.world.unheld.values() if not within or pod.namespace in within]
         weaknesses += weak_pods(pods, unheld, now)
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
         return {"level": made.level.value, "becauseOf": made.because_of}
@@ -126,10 +136,3 @@ class BudgetPolicies:
         return known["available"] != format_amount(seen.available) and moved(
             known["available"], seen.available, None, now
         )
-
-
-def _policy(obj: Object) -> tuple[Policy | None, str]:
-    try:
-        return policy_of(BudgetPolicy.model_validate(obj)), ""
-    except (ValidationError, ValueError) as error:
-        return None, f"{error}."

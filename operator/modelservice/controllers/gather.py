@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.computepool import ComputePool
-from modelservice.api.convert import claim_path, policy_of, pool_of, record_of, runtime_of, service_of
+from modelservice.api.convert import claim_path, closed_policy_of, policy_of, pool_of, record_of, runtime_of, service_of
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import ModelService
 from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
@@ -20,6 +20,7 @@ from modelservice.domain.conditions import Problem
 from modelservice.domain.demand import SERIES, Metric
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import select
+from modelservice.domain.scope import Origin
 from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
 from modelservice.domain.specs import Artifact, ClaimPath, Pool, Role, Runtime, Service, ServiceName, Workload
 from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt, resting
@@ -52,11 +53,26 @@ class Draft:
     training: Wish | None = None
     deployed: tuple[Deployed, ...] = ()
     desired: int = 0
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
     def view(self) -> ServiceView:
         """What the planner sees of it."""
         service = self.service
-        return ServiceView(service.name, service.suspended, self.inference, self.desired, self.training, self.deployed)
+        return ServiceView(
+            service.name,
+            service.suspended,
+            self.inference,
+            self.desired,
+            self.training,
+            self.deployed,
+            service.labels,
+            self.namespace_labels,
+        )
+
+    @property
+    def origin(self) -> Origin:
+        """What decides which budgets pay."""
+        return Origin(self.service.name.namespace, self.namespace_labels, self.service.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +83,37 @@ class Catalogue:
     runtimes: Mapping[str, Runtime]
     policies: tuple[Policy, ...]
 
+    def currencies(self, origin: Origin, role: Role) -> dict[str, set[str]]:
+        """Those of the budgets that pay for such pods, by pool."""
+        return {
+            pool: {policy.currency for policy in self.policies if policy.scope.covers(origin, role.value, pool)}
+            for pool in self.pools
+        }
+
 
 def catalogue(world: World) -> Catalogue:
     """Read pools, runtimes and budgets; what cannot be honoured is left out (its own controller says so)."""
     return Catalogue(
         {pool.name: pool for pool in _convert(world.caches.pools.values(), ComputePool, pool_of)},
         {runtime.name: runtime for runtime in _convert(world.caches.runtimes.values(), ModelRuntime, runtime_of)},
-        tuple(_convert(world.caches.policies.values(), BudgetPolicy, policy_of)),
+        (
+            *_convert(world.caches.policies.values(), BudgetPolicy, _budget),
+            *_convert(world.caches.cluster_policies.values(), ClusterBudgetPolicy, _budget),
+        ),
     )
+
+
+def _budget(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:
+    """A budget; one that cannot be honoured pays for nothing rather than for everything."""
+    try:
+        return policy_of(obj)
+    except ValueError:
+        return closed_policy_of(obj)
 
 
 def _convert(objects: Iterable[Object], model: type[K], convert: Callable[[K], D]) -> Iterable[D]:
     for obj in objects:
-        if "deletionTimestamp" in obj["metadata"] and model is not BudgetPolicy:
+        if "deletionTimestamp" in obj["metadata"] and model not in (BudgetPolicy, ClusterBudgetPolicy):
             continue
         try:
             yield convert(model.model_validate(obj))
@@ -116,12 +150,22 @@ def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Ser
             service.training.output.path,
             world.now(),
         )
-    draft = Draft(service, record, attempts, _artifact(service, record, children), deployed=deployed)
+    labels = _namespace_labels(service, world)
+    draft = Draft(
+        service, record, attempts, _artifact(service, record, children), deployed=deployed, namespace_labels=labels
+    )
     draft = replace(draft, desired=desired(service))
     if missing := _missing_claim(service, world):
         return replace(draft, missing_claim=missing)
-    payers = {p.currency for p in listed.policies if p.name.partition("/")[0] == service.name.namespace}
-    return _with_inference(_with_training(draft, world, listed, payers), listed, payers)
+    return _with_inference(_with_training(draft, world, listed), listed)
+
+
+def _namespace_labels(service: Service, world: World) -> Mapping[str, str]:
+    """The labels of the service's namespace, on which it may depend who pays; ValueError until it has been seen."""
+    namespace = world.caches.namespaces.get(Ref("", service.name.namespace))
+    if namespace is None:
+        raise ValueError(f"the namespace {service.name.namespace} has not been seen yet")
+    return namespace["metadata"].get("labels") or {}
 
 
 def _attempts(world: World, service: Service, run: str) -> dict[int, Attempt]:
@@ -173,7 +217,7 @@ def _runtime(pod: Workload, role: Role, listed: Catalogue) -> Runtime | Problem:
     return runtime
 
 
-def _with_training(draft: Draft, world: World, listed: Catalogue, payers: set[str]) -> Draft:
+def _with_training(draft: Draft, world: World, listed: Catalogue) -> Draft:
     """Add the wish for the pod of the next attempt; a running attempt stays in its pool."""
     spec, number = draft.service.training, next_attempt(draft.record)
     if spec is None or number is None or resting(draft.record, draft.attempts, world.now()):
@@ -187,13 +231,13 @@ def _with_training(draft: Draft, world: World, listed: Catalogue, payers: set[st
     if job is not None:
         used = job["metadata"]["labels"].get(POOL, "")
         pools = {used: pools[used]} if used in pools else {}
-    selection = select(spec.pod, runtime, pools.values(), payers)
+    selection = select(spec.pod, runtime, pools.values(), listed.currencies(draft.origin, Role.TRAINING))
     workload = f"{draft.service.name.namespace}/{name}"
     workloads = {option.pool.name: workload for option in selection.options}
     return replace(draft, trainer=runtime, training=Wish(selection, workloads, 1))
 
 
-def _with_inference(draft: Draft, listed: Catalogue, payers: set[str]) -> Draft:
+def _with_inference(draft: Draft, listed: Catalogue) -> Draft:
     """Add the wish for replicas, one placement for each pool that fits."""
     spec, artifact = draft.service.inference, draft.artifact
     if spec is None:
@@ -205,7 +249,7 @@ def _with_inference(draft: Draft, listed: Catalogue, payers: set[str]) -> Draft:
         return replace(draft, problem=draft.problem or Problem("RuntimeUnsuitable", lack))
     if artifact is None:
         return replace(draft, runtime=runtime)
-    selection = select(spec.pod, runtime, listed.pools.values(), payers)
+    selection = select(spec.pod, runtime, listed.pools.values(), listed.currencies(draft.origin, Role.INFERENCE))
     placements = {
         option.pool.name: placement_id(
             spec, runtime, runtime.engines[option.pool.accelerator], artifact, option.pool, option.purchase

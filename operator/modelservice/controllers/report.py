@@ -47,7 +47,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         problem=draft.problem,
         selection=wish.selection if wish else None,
         option=None if training_wish else plan.option or plan.training,
-        payers=tuple(sorted(p for p in _payers(world, service.name.namespace))),
+        payers=plan.payers,
         wanted=(plan.desired if draft.inference or draft.deployed else 0) + training,
         funded=plan.funded,
         training_held=int(plan.training_funded),
@@ -73,10 +73,6 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
 
 def _ready(pods: Iterable[Pod]) -> int:
     return sum(pod.role is Role.INFERENCE and pod.ready_since is not None for pod in pods)
-
-
-def _payers(world: World, namespace: str) -> Iterable[str]:
-    return (f"{namespace}/{policy['metadata']['name']}" for policy in world.caches.policies.values(namespace))
 
 
 def _artifact_text(draft: Draft) -> str:
@@ -209,7 +205,7 @@ def _cost(before: Mapping[str, Any] | None, draft: Draft, plan: ServicePlan, wor
         rate = max(record.terms.rates.values(), default=funding.ceiling if funding else 0)
         hourly += rate * len(record.units)
     now = world.now()
-    spent = spent_by(book, who, next(iter(sorted(_payers(world, draft.service.name.namespace))), ""), now)
+    spent = spent_by(book, who, next(iter(plan.payers), ""), now)
     made = {"currency": currency, "hourly": format_amount(hourly), "spent": format_amount(spent)}
     kept = before is not None and before.get("hourly") == made["hourly"] and before.get("currency") == currency
     if kept and before is not None and not moved(before.get("spent"), spent, before.get("asOf"), now):

@@ -30,6 +30,8 @@ class Caches:
 
     services: Cache[Object] = field(default_factory=object_cache)
     policies: Cache[Object] = field(default_factory=object_cache)
+    cluster_policies: Cache[Object] = field(default_factory=object_cache)
+    namespaces: Cache[Object] = field(default_factory=object_cache)
     pools: Cache[Object] = field(default_factory=object_cache)
     runtimes: Cache[Object] = field(default_factory=object_cache)
     deployments: Cache[Object] = field(default_factory=_owned)

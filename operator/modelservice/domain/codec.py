@@ -35,7 +35,10 @@ class DamagedBookError(ValueError):
 
 
 def page_name(account: Account) -> str:
-    """Name of the object that keeps the account when it is sealed: ``<namespace>.<policy>.<start>``."""
+    """Name of the object that keeps the account when it is sealed: ``[<namespace>.]<policy>.<start>``.
+
+    Two accounts never share one: the name of a namespace or of a budget of the cluster has no dot.
+    """
     return f"{account.policy.replace('/', '.', 1)}.{account.start}"
 
 

@@ -175,7 +175,8 @@ def _budget_admitted(facts: Facts) -> Condition | None:
         return no("UnheldPods", f"Money was not held before these pods ran: {pods}. They are in the book now.")
     if facts.unpaid:
         return no(
-            "BudgetRequired", "No BudgetPolicy covers this namespace and one is required: ask your team lead for one."
+            "BudgetRequired",
+            "No budget covers this service and one is required: ask your team lead for a BudgetPolicy.",
         )
     if facts.selection is not None and facts.selection.other_currency:
         reasons = "; ".join(f"{r.pool} {r.why}" for r in facts.selection.rejections if r.currency)
@@ -194,7 +195,7 @@ def _held(facts: Facts) -> Condition:
         return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is asked for before hardware is chosen.")
     if not facts.payers:
         return Condition(
-            "BudgetAdmitted", "True", "NoBudget", "No BudgetPolicy covers this namespace; spending is not limited."
+            "BudgetAdmitted", "True", "NoBudget", "No budget covers this service; spending is not limited."
         )
     payers = " and ".join(facts.payers)
     return Condition("BudgetAdmitted", "True", "Held", f"Money is held for {_count(facts.wanted, 'pod')} by {payers}.")

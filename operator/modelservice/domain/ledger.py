@@ -19,11 +19,12 @@ A conflict or an expired deadline discards everything and starts again at the GE
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .book import Account, Book, Line, Placement, Terms, Unit
 from .money import cost
 from .periods import Period, Span, Window
+from .scope import Scope
 
 WRITE_SECONDS = 30
 """A write is given up this long after its read, since a conflict check orders writes but does not date them."""
@@ -37,7 +38,8 @@ SEAL_AFTER_SECONDS = 3600
 class Policy:
     """What a budget asks for.
 
-    ``name`` is ``namespace/name``, ``limit`` micro-units per period, ``max_rate`` micro-units per hour.
+    ``name`` is ``namespace/name``, or only the name for one of the cluster; ``limit`` is in micro-units per period,
+    ``max_rate`` in micro-units per hour.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Policy:
     limit: int
     period: Period | Window
     max_rate: int | None = None
+    scope: Scope = field(default_factory=Scope)
 
 
 def advance(book: Book, date: int) -> Book:

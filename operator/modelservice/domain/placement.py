@@ -60,15 +60,17 @@ def requested(pod: Workload, pool: Pool) -> dict[str, str]:
     return requests
 
 
-def select(pod: Workload, runtime: Runtime, pools: Iterable[Pool], currencies: Collection[str]) -> Selection:
-    """Judge the pools for one kind of pod; `currencies` are those of the budgets that pay, any if empty."""
+def select(
+    pod: Workload, runtime: Runtime, pools: Iterable[Pool], currencies: Mapping[str, Collection[str]]
+) -> Selection:
+    """Judge the pools for one kind of pod; `currencies` are those of the budgets that pay in each pool, by its name."""
     options, rejections = [], []
     for pool in sorted(pools, key=lambda each: each.name):
         judged = _judge(pod, runtime, pool)
         if isinstance(judged, str):
             rejections.append(Rejection(pool.name, judged))
-        elif currencies and set(currencies) != {pool.currency}:
-            why = f"is priced in {pool.currency} and the budget is in {' and '.join(sorted(currencies))}"
+        elif (paid := currencies.get(pool.name)) and set(paid) != {pool.currency}:
+            why = f"is priced in {pool.currency} and the budget is in {' and '.join(sorted(paid))}"
             rejections.append(Rejection(pool.name, why, currency=True))
         else:
             options.append(judged)

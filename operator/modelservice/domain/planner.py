@@ -36,7 +36,7 @@ class ServicePlan:
 
     `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
     `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
-    replaced.
+    replaced; `payers` the budgets that pay for its pods. `unpaid` when one is required and none does.
     """
 
     desired: int = 0
@@ -49,6 +49,7 @@ class ServicePlan:
     refused: Refused | None = None
     expiring: Refusal | None = None
     unpaid: bool = False
+    payers: tuple[str, ...] = ()
 
     @property
     def funded(self) -> int:
@@ -75,6 +76,7 @@ class _Ask:
     want: int
     live: int
     granted: int = 0
+    unpaid: bool = False
     refusal: Refusal | None = None
     expiring: Refusal | None = None
 
@@ -109,14 +111,14 @@ def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_As
 
     Of a Deployment whose pool is gone the pods that are paid for stay, and none is added.
     """
-    unpaid = snapshot.budget_required and not snapshot.payers(view.name.namespace)
 
     def ask(workload: str, role: Role, option: Option, want: int) -> _Ask:
-        rates = {policy.name: option.ceiling for policy in snapshot.payers(view.name.namespace)}
         pool = option.pool
+        rates = {policy.name: option.ceiling for policy in snapshot.payers(view, role, pool.name)}
         terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing)
         live = _live(snapshot, workload)
-        return _Ask(view.name, workload, option, terms, min(want, live) if unpaid else want, live)
+        unpaid = want > 0 and snapshot.budget_required and not rates
+        return _Ask(view.name, workload, option, terms, min(want, live) if unpaid else want, live, unpaid=unpaid)
 
     newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
     option, workload, desired = None, None, view.keep
@@ -139,8 +141,11 @@ def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_As
     if training is not None and view.training is not None:
         asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
     leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
-    wants = desired > 0 or training is not None
-    return ServicePlan(desired, option, workload, unpriced, leaving, training, unpaid=unpaid and wants), asks
+    payers = {policy for one in asks for policy in one.terms.rates} if asks else snapshot.reaching(view)
+    unpaid = any(one.unpaid for one in asks)
+    return ServicePlan(
+        desired, option, workload, unpriced, leaving, training, unpaid=unpaid, payers=tuple(sorted(payers))
+    ), asks
 
 
 def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:

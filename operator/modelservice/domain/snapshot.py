@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from modelservice.domain.book import Book
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import Selection
+from modelservice.domain.scope import Origin
 from modelservice.domain.specs import Pool, Role, ServiceName
 
 
@@ -96,6 +97,13 @@ class ServiceView:
     keep: int = 0
     training: Wish | None = None
     deployed: tuple[Deployed, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> Origin:
+        """What decides which budgets pay."""
+        return Origin(self.name.namespace, self.namespace_labels, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +117,10 @@ class Snapshot:
     book: Book = field(default_factory=Book)
     budget_required: bool = False
 
-    def payers(self, namespace: str) -> tuple[Policy, ...]:
-        """The budgets that pay for pods of a namespace: scope decides, nobody chooses."""
-        return tuple(policy for policy in self.policies if policy.name.partition("/")[0] == namespace)
+    def payers(self, view: ServiceView, role: Role, pool: str) -> tuple[Policy, ...]:
+        """The budgets that pay for pods of a service: scope decides, nobody chooses."""
+        return tuple(policy for policy in self.policies if policy.scope.covers(view.origin, role.value, pool))
+
+    def reaching(self, view: ServiceView) -> tuple[str, ...]:
+        """The names of the budgets that pay for some pod of a service."""
+        return tuple(sorted(policy.name for policy in self.policies if policy.scope.reaches(view.origin)))

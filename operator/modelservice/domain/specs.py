@@ -100,6 +100,7 @@ class Service:
     model: ClaimPath | None
     inference: Inference | None
     training: Training | None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

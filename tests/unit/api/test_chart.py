@@ -81,10 +81,11 @@ def test_no_role_reaches_secrets_or_other_peoples_rights(default: list[Object]) 
 
 def test_the_operator_reads_what_people_write_and_writes_only_its_status(default: list[Object]) -> None:
     granted = grants(one(default, "ClusterRole", "modelservice-operator"))
-    for kind in ("modelservices", "budgetpolicies", "computepools", "modelruntimes"):
+    for kind in ("modelservices", "budgetpolicies", "clusterbudgetpolicies", "computepools", "modelruntimes"):
         assert granted[kind] == READ
-    assert granted["modelservices/status"] == {"update"}
-    assert granted["nodes"] == READ
+    for kind in ("modelservices", "budgetpolicies", "clusterbudgetpolicies", "computepools"):
+        assert granted[f"{kind}/status"] == {"update"}
+    assert granted["nodes"] == granted["namespaces"] == READ
     assert granted["pods"] == READ | {"patch", "delete"}
 
 

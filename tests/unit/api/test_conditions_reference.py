@@ -31,6 +31,6 @@ def written() -> dict[tuple[str, str], list[str]]:
 
 def test_every_reason_of_every_condition_is_explained_once() -> None:
     expected = {("ModelService", condition): sorted(reasons) for condition, reasons in REASONS.items()}
-    expected["BudgetPolicy", "Ready"] = sorted(BUDGET_REASONS)
+    expected["BudgetPolicy and ClusterBudgetPolicy", "Ready"] = sorted(BUDGET_REASONS)
     expected["ComputePool", "Ready"] = sorted(POOL_REASONS)
     assert {key: sorted(reasons) for key, reasons in written().items()} == expected

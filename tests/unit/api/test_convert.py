@@ -1,14 +1,21 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from modelservice.api.budgetpolicy import BudgetPolicy
-from modelservice.api.convert import policy_of
+from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
+from modelservice.api.convert import closed_policy_of, policy_of
 from modelservice.domain.periods import Calendar, Period, Window
+from modelservice.domain.scope import Operator, Requirement, Scope, Selector
+
+DAILY = {"currency": "USD", "limit": "5.00", "period": {"calendar": "Day", "timeZone": "UTC"}}
 
 
 def budget(**spec: Any) -> BudgetPolicy:
-    given = {"currency": "USD", "limit": "5.00", "period": {"calendar": "Day", "timeZone": "UTC"}, **spec}
-    return BudgetPolicy.model_validate({"metadata": {"name": "team", "namespace": "ns"}, "spec": given})
+    return BudgetPolicy.model_validate({"metadata": {"name": "team", "namespace": "ns"}, "spec": {**DAILY, **spec}})
+
+
+def cluster_budget(**spec: Any) -> ClusterBudgetPolicy:
+    return ClusterBudgetPolicy.model_validate({"metadata": {"name": "platform"}, "spec": {**DAILY, **spec}})
 
 
 @pytest.mark.parametrize(
@@ -37,3 +44,40 @@ def test_a_period_means_what_the_policy_says(written: dict[str, Any], meant: Per
 def test_a_period_that_cannot_be_honoured_is_refused_with_a_sentence(period: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         policy_of(budget(period=period))
+
+
+def test_a_budget_that_cannot_be_honoured_pays_for_nothing() -> None:
+    closed = closed_policy_of(budget(period={"calendar": "Day", "timeZone": "Mars/Olympus"}))
+    assert (closed.name, closed.limit, closed.period) == ("ns/team", 5_000_000, Window(0, 1))
+
+
+def test_a_budget_of_a_namespace_reaches_no_further_and_one_of_the_cluster_everywhere() -> None:
+    own, everywhere = policy_of(budget()), policy_of(cluster_budget())
+    assert (own.name, own.scope) == ("ns/team", Scope(frozenset({"ns"})))
+    assert (everywhere.name, everywhere.scope) == ("platform", Scope())
+
+
+def test_a_scope_means_what_the_policy_says() -> None:
+    services = {
+        "matchLabels": {"model": "chat"},
+        "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["free", "trial"]}],
+    }
+    parts = {"services": services, "roles": ["Training"], "pools": ["a100"]}
+    meant = Scope(
+        services=Selector(
+            (Requirement("model", Operator.IN, ("chat",)), Requirement("tier", Operator.NOT_IN, ("free", "trial")))
+        ),
+        roles=frozenset({"Training"}),
+        pools=frozenset({"a100"}),
+    )
+    everywhere = {**parts, "namespaces": ["a", "b"], "namespaceSelector": {"matchLabels": {"team": "search"}}}
+    assert policy_of(budget(scope=parts)).scope == replace(meant, namespaces=frozenset({"ns"}))
+    assert policy_of(cluster_budget(scope=everywhere)).scope == replace(
+        meant,
+        namespaces=frozenset({"a", "b"}),
+        namespace_selector=Selector((Requirement("team", Operator.IN, ("search",)),)),
+    )
+
+
+def test_a_budget_of_a_namespace_cannot_reach_into_others() -> None:
+    assert policy_of(budget(scope={"namespaces": ["other"]})).scope == Scope(frozenset({"ns"}))

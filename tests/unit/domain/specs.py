@@ -60,7 +60,7 @@ def policy(limit: int = 100 * USD, max_rate: int | None = None, name: str = "ns/
 
 def wish(count: int, *pools: Pool, service: str = "chat", currencies: set[str] | None = None, **more: Any) -> Wish:
     """So many replicas on whichever of the pools fits; the placement is named after the pool."""
-    selection = select(workload(**more), runtime(), pools, currencies or set())
+    selection = select(workload(**more), runtime(), pools, {one.name: currencies or set() for one in pools})
     return Wish(
         selection, {option.pool.name: f"ns/{service}-{option.pool.name}" for option in selection.options}, count
     )

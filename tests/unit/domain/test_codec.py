@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,6 +89,7 @@ def test_a_page_keeps_one_account_under_the_name_of_its_policy_and_period() -> N
     account = book.accounts[0]
     page = encode_page(book, account)
     assert page_name(account) == f"team.monthly.{account.start}"
+    assert page_name(replace(account, policy="team")) == f"team.{account.start}"
     assert (page["policy"], page["posted"], page["sealed"]) == (TEAM, 100, True)
     assert page["lines"] == [{"service": "team/chat", "role": "Inference", "pool": "cpu", "closed": 100, "adjusted": 0}]
     assert "held" not in page

@@ -14,7 +14,7 @@ from modelservice.domain.training import Outcome, Record
 
 from tests.unit.domain.specs import USD, pool, runtime, workload
 
-SELECTION = select(workload(), runtime(), [pool("cpu"), pool("dear", 9 * USD)], set())
+SELECTION = select(workload(), runtime(), [pool("cpu"), pool("dear", 9 * USD)], {})
 RATE = Refusal(Blocked.RATE, "ns/team", USD, USD // 2, "USD")
 LIMIT = Refusal(Blocked.LIMIT, "ns/team", 2 * USD, 0, "USD")
 GOOD = Facts(
@@ -59,7 +59,7 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
         "no ComputePool",
     ),
     (
-        replace(GOOD, option=None, selection=select(workload(pools=("x",)), runtime(), [pool()], set())),
+        replace(GOOD, option=None, selection=select(workload(pools=("x",)), runtime(), [pool()], {})),
         "HardwareSelected",
         "False",
         "NoPoolFits",
@@ -88,7 +88,7 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(GOOD, unpaid=True), "BudgetAdmitted", "False", "BudgetRequired", "ask your team lead"),
     (refused(Blocked.CURRENCY), "BudgetAdmitted", "False", "CurrencyMismatch", "never converted"),
     (
-        replace(GOOD, option=None, selection=select(workload(), runtime(), [pool()], {"EUR"})),
+        replace(GOOD, option=None, selection=select(workload(), runtime(), [pool()], {"cpu": {"EUR"}})),
         "BudgetAdmitted",
         "False",
         "CurrencyMismatch",

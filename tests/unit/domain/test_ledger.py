@@ -210,11 +210,10 @@ def test_a_pod_over_the_end_of_a_month_is_split_whenever_it_is_written(written_a
 
 @pytest.mark.parametrize(("month", "day", "amount"), [(11, 1, 25), (3, 8, 23)])
 def test_a_day_of_a_clock_change_posts_its_real_hours(month: int, day: int, amount: int) -> None:
-    daily = replace(policy(calendar=Calendar.DAY), period=Period(Calendar.DAY, "America/New_York"))
+    period = Period(Calendar.DAY, "America/New_York")
+    daily = replace(policy(), period=period)
     noon = NOW + ((month - 7) * 30 + day) * 86400
-    span = next(
-        s for s in (daily.period.span_at(noon + k * 86400) for k in range(-20, 20)) if (s.end - s.start) != 86400
-    )
+    span = next(s for s in (period.span_at(noon + k * 86400) for k in range(-20, 20)) if (s.end - s.start) != 86400)
     book = opened(daily, at=span.start, of=terms(1_000_000))
     book = prove(admitted(book, "a"), "a", span.start, "n")
     book = set_policies(advance(book, span.end + 60), [daily])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from modelservice.domain.book import Blocked, Book
+from modelservice.domain.ledger import Policy
 from modelservice.domain.planner import Plan, plan
+from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.settlement import Evidence, Settlement, settle
 from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
 from modelservice.domain.specs import Pool, ServiceName
@@ -69,6 +72,49 @@ def test_without_a_budget_everything_is_funded_unless_one_is_required() -> None:
     assert plan(snapshot(view(3, CPU), policies=()), NOW).services[CHAT].funded == 3
     own = plan(snapshot(view(3, CPU), policies=(), budget_required=True), NOW).services[CHAT]
     assert (own.funded, own.unpaid) == (0, True)
+
+
+def payers(seen: ServiceView, *policies: Policy, required: bool = False) -> tuple[tuple[str, ...], bool, int]:
+    own = plan(snapshot(seen, policies=policies, budget_required=required), NOW).services[CHAT]
+    return own.payers, own.unpaid, own.funded
+
+
+def scoped(name: str, **scope: Any) -> Policy:
+    return replace(policy(name=name), scope=Scope(**scope))
+
+
+def test_every_budget_whose_scope_matches_pays_and_no_other() -> None:
+    chat = Selector((Requirement("model", Operator.IN, ("chat",)),))
+    gold = Selector((Requirement("tier", Operator.EXISTS),))
+    labelled = view(1, CPU, labels={"model": "chat"}, namespace_labels={"tier": "gold"})
+    policies = (
+        scoped("everything"),
+        scoped("ns/team", namespaces=frozenset({"ns"})),
+        scoped("other/team", namespaces=frozenset({"other"})),
+        scoped("chats", services=chat),
+        scoped("gold", namespace_selector=gold),
+        scoped("serving", roles=frozenset({"Inference"})),
+        scoped("training", roles=frozenset({"Training"})),
+        scoped("this-pool", pools=frozenset({"cpu"})),
+        scoped("that-pool", pools=frozenset({"gpu"})),
+    )
+    assert payers(labelled, *policies)[0] == ("chats", "everything", "gold", "ns/team", "serving", "this-pool")
+    assert payers(view(1, CPU), *policies)[0] == ("everything", "ns/team", "serving", "this-pool")
+
+
+def test_a_budget_of_another_pool_or_role_is_not_the_one_that_is_required() -> None:
+    elsewhere = scoped("gpus", pools=frozenset({"gpu"}))
+    assert payers(view(1, CPU), elsewhere) == ((), False, 1)
+    assert payers(view(1, CPU), elsewhere, required=True) == ((), True, 0)
+    assert payers(view(1, CPU), elsewhere, scoped("all"), required=True) == (("all",), False, 1)
+
+
+def test_the_budget_with_the_least_decides_whoever_made_it() -> None:
+    rich, poor = policy(limit=100 * USD), replace(policy(name="platform", limit=2 * USD + 500_000), scope=Scope())
+    own = plan(snapshot(view(3, CPU), policies=(rich, poor)), NOW).services[CHAT]
+    assert own.funded == 2
+    assert own.refused is not None
+    assert own.refused.why.policy == "platform"
 
 
 def test_a_suspended_service_gets_nothing() -> None:
