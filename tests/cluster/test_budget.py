@@ -94,6 +94,52 @@ async def test_a_budget_of_the_cluster_refuses_beside_that_of_the_namespace(scen
     assert set(record.terms.rates) == {name, f"{scene.namespace}/team"}
 
 
+async def test_a_budget_on_trial_lets_everything_run_says_what_it_would_refuse_and_then_binds(scene: Scene) -> None:
+    await scene.create(policy("team", scene.namespace, rate="1.50", enforcement="DryRun"))
+    await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 2}))
+    served = await scene.ready("chat", 2)
+    assert served["status"].get("refusal") is None
+    assert await scene.condition("chat", "BudgetAdmitted", "True", "Counted")
+
+    async def objected() -> dict[str, Any] | None:
+        found = await scene.get("BudgetPolicy", "team")
+        return found if conditions(found).get("Ready", {}).get("reason") == "WouldRefuse" else None
+
+    trial = await until("the budget to say what it would refuse", objected)
+    assert trial is not None
+    (row,) = trial["status"]["wouldRefuse"]
+    assert {**row, "since": ""} == {
+        "service": f"{scene.namespace}/chat",
+        "blockedBy": "Rate",
+        "replicas": 1,
+        "need": "1.00",
+        "have": "0.50",
+        "since": "",
+    }
+
+    async def told() -> list[str]:
+        events = (await scene.kube.list("Event", namespace=scene.namespace)).items
+        return [one["message"] for one in events if one["reason"] == "BudgetWouldRefuse"]
+
+    (message,) = await until("an Event about it", told) or []
+    assert "one more costs 1.00 USD an hour and 0.50 USD an hour is left below maxRatePerHour" in message
+    (record,) = (await scene.book()).placements.values()
+    assert record.hold_through is None
+
+    await scene.patch("BudgetPolicy", "team", "/spec/enforcement", "Hard")
+
+    async def held() -> bool:
+        (record,) = (await scene.book()).placements.values()
+        return record.hold_through is not None
+
+    await until("money to be held for what runs", held)
+    message = await scene.condition("chat", "BudgetAdmitted", "True", "Held")
+    assert f"{scene.namespace}/team" in message
+    await scene.ready("chat", 2)
+    assert "wouldRefuse" not in (await scene.get("BudgetPolicy", "team"))["status"]
+
+
 async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon(scene: Scene, books: Versions) -> None:
     # 3600 s ahead and 150 s to stop (120 s late, 30 s to stop): 1.041667 USD for one pod.
     await scene.create(policy("team", scene.namespace, limit="2.50"))

@@ -76,7 +76,8 @@ class Operator:
         yield
         book = self._evidence(book, pods, list_date, heartbeats)
         stored = yield from self._store_pages(before)
-        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods)
+        advisory = {policy.name for policy in self.spec.policies_at(past) if not policy.binds}
+        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, advisory)
         book, doomed = yield from self._give_up(book, pods)
         book = self._fund(self._shed(book, doomed), pods, doomed)
         admitted = self._admitted(book, pods)
@@ -106,13 +107,13 @@ class Operator:
             yield
         return {account.key for account in sealed}
 
-    def _change_terms(self, book: Book, pods: dict[str, View]) -> Book:
+    def _change_terms(self, book: Book, pods: dict[str, View], advisory: set[str]) -> Book:
         alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
         for placement in list(book.placements.values()):
             if not placement.draining:
                 book = funding.drain(book, placement.name, placement.units.keys() - alive)
         for name in sorted(self.world.workloads):
-            placed = funding.place(book, name, self._terms(name))
+            placed = funding.place(book, name, self._terms(name, advisory))
             assert isinstance(placed, Book)
             book = placed
         return book
@@ -137,11 +138,13 @@ class Operator:
             if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
                 self.world.ungate(uid, pods[uid].version)
 
-    def _terms(self, name: str) -> Terms:
+    def _terms(self, name: str, advisory: set[str]) -> Terms:
         workload = self.world.workloads[name]
         rate = workload.ceiling * self.faults.cheap_rate_percent // 100
         billing = Billing(workload.stop, workload.tail, workload.minimum)
-        return Terms(workload.service, "Inference", "pool", "USD", dict.fromkeys(workload.policies, rate), billing)
+        rates = dict.fromkeys(workload.policies, rate)
+        counting = frozenset(advisory.intersection(rates))
+        return Terms(workload.service, "Inference", "pool", "USD", rates, billing, counting)
 
     def _evidence(self, book: Book, pods: dict[str, View], list_date: int, heartbeats: dict[str, int]) -> Book:
         for placement in list(book.placements.values()):

@@ -62,7 +62,9 @@ class Figures:
                     self.gross[key] += posted
 
     def hold_end(self, record: Row) -> int:
-        """Until when a record's pods are held."""
+        """Until when a record's pods are held; nothing is held for those that only advisory policies count."""
+        if "holdThrough" not in record:
+            return self.time
         billing = record["billing"]
         stopping = max(billing["stop"], billing["minimum"])
         return int(record["holdThrough"] + billing["late"] + stopping + billing["tail"])
@@ -79,8 +81,9 @@ class Figures:
 class Oracle:
     """Follows the stored books of a world; raises Violation."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, windows: dict[str, tuple[int, int]] | None = None) -> None:
         self.world = world
+        self.windows = windows or {}
         self.book = Figures({"time": 0, "accounts": [], "placements": []})
         self.since = world.now
         self.books = 0
@@ -134,7 +137,7 @@ class Oracle:
         record = book.units.get(pod.uid)
         if record is None:
             raise Violation(f"I2 coverage: {pod.uid} is billed in [{start}, {end}) and in no unit")
-        if book.end_max(record) * TENTHS < end:
+        if "holdThrough" in record and book.end_max(record) * TENTHS < end:
             raise Violation(f"I2 coverage: {pod.uid} lives at {end}, held to {book.end_max(record) * TENTHS}")
         for policy in pod.workload.policies:
             rate = record["rates"].get(policy, 0)
@@ -148,6 +151,8 @@ class Oracle:
             for pod in self.world.pods.values():
                 if pod.bound is not None and account["policy"] in pod.workload.policies:
                     true[pod.workload.service] += pod.true_cost(start, end)
+            if "enforcement" in account:
+                continue
             if sum(true.values()) > self.limits[key] * SCALE and key not in self.exempt:
                 raise Violation(f"I1 solvency: {key} truly spent more than the limit {self.limits[key]}")
             for service, spent in true.items():
@@ -162,9 +167,13 @@ class Oracle:
         for key, account in book.accounts.items():
             nominal, limit = book.nominal[key], account["limit"]
             self.limits[key] = max(self.limits.get(key, 0), limit)
+            old = before.accounts.get(key)
+            if "enforcement" in account or (old is not None and "enforcement" in old):
+                # What it spent while it did not bind it did not bound; once it binds, its worst may not rise any more.
+                self.exempt.add(key)
+                continue
             if nominal <= limit:
                 continue
-            old = before.accounts.get(key)
             if nominal > before.nominal.get(key, 0) and self._dearer(before, book, account["policy"]):
                 self.exempt.add(key)
                 continue
@@ -243,8 +252,9 @@ class Oracle:
         true, most = 0, 0
         for pod in self.world.pods.values():
             payers = len(pod.workload.policies)
-            if pod.billed_since is not None:
-                true += payers * pod.true_cost(0, self.world.now + 10**6)
+            for policy in pod.workload.policies if pod.billed_since is not None else ():
+                start, end = self.windows.get(policy, (0, self.world.now // TENTHS + 10**5))
+                true += pod.true_cost(start * TENTHS, end * TENTHS)
             if pod.uid in self.first_start:
                 most += payers * (charge(self.top_rate[pod.uid], self.first_start[pod.uid], self.paid_to[pod.uid]) + 9)
         if booked * SCALE < true:

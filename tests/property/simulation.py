@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
+from modelservice.domain.book import Enforcement
 from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period, Span, Window
 
@@ -78,7 +79,8 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
         if rng.random() < 0.1:
             opens = epoch + rng.choice([-600, 0, 1800])
             period = Window(opens, opens + rng.choice([5400, 10800]))
-        policies.append(Policy(name, "USD", limit, period, cap))
+        mode = rng.choice(list(Enforcement)) if rng.random() < 0.2 else Enforcement.HARD
+        policies.append(Policy(name, "USD", limit, period, cap, enforcement=mode))
     begin = epoch * TENTHS
     world = World(rng, begin, workloads, Quirks())
     return world, Spec([(begin, tuple(policies))])
@@ -91,7 +93,9 @@ class Run:
         self.rng = Random(seed)
         self.schedule = schedule
         self.world, self.spec = build(self.rng, schedule)
-        self.oracle = Oracle(self.world)
+        periods = {policy.name: policy.period for policy in self.spec.policies[0][1]}
+        windows = {name: (p.start, p.end) for name, p in periods.items() if isinstance(p, Window)}
+        self.oracle = Oracle(self.world, windows)
         self.operators = [
             Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60)) for _ in range(2)
         ]
@@ -108,6 +112,9 @@ class Run:
             world.at(rng.randint(world.now, self.end), self._change_demand)
         for _ in range(rng.randint(0, 3)):
             world.at(rng.randint(world.now, self.end), self._change_limit)
+        if rng.random() < 0.2:
+            for _ in range(rng.randint(1, 3)):
+                world.at(rng.randint(world.now, self.end), self._change_enforcement)
         if self.schedule.prices and rng.random() < 0.5:
             world.at(rng.randint(world.now, self.end), self._change_price)
         while world.now < self.end:
@@ -175,6 +182,14 @@ class Run:
         now, policies = self.world.now, list(self.spec.policies_at(self.world.now))
         index = self.rng.randrange(len(policies))
         policies[index] = replace(policies[index], limit=int(policies[index].limit * self.rng.uniform(low, 1.6)))
+        self.spec.policies.append((now, tuple(policies)))
+
+    def _change_enforcement(self) -> None:
+        """A budget begins to bind, or ceases to."""
+        now, policies = self.world.now, list(self.spec.policies_at(self.world.now))
+        index = self.rng.randrange(len(policies))
+        mode = self.rng.choice([mode for mode in Enforcement if mode is not policies[index].enforcement])
+        policies[index] = replace(policies[index], enforcement=mode)
         self.spec.policies.append((now, tuple(policies)))
 
     def _change_price(self) -> None:

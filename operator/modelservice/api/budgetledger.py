@@ -35,6 +35,9 @@ class Account(Shape):
     currency: Annotated[Currency, Field(description="The currency of all its figures.")]
     limit: Annotated[Micros, Field(description="The limit, in micro-units; posted and held never add up to more.")]
     max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
+    enforcement: Annotated[
+        Literal["Soft", "DryRun"] | None, Field(description="That the limit refuses nothing; absent: it does.")
+    ] = None
     sealed: Annotated[bool | None, Field(description="True once the period is over and every pod in it closed.")] = None
     posted: Annotated[Micros, Field(description="Spent up to the time of the book, in micro-units.")]
     held: Annotated[Micros | None, Field(description="The most that running pods may still cost, in micro-units.")] = (
@@ -67,8 +70,11 @@ class LedgerPlacement(Shape):
         Field(max_length=100, description="The price of one pod per hour in micro-units, by the policy that pays."),
         ATOMIC_MAP,
     ]
+    advisory: Annotated[
+        tuple[PolicyName, ...], Field(max_length=100, description="Those of the policies that refuse nothing."), ATOMIC
+    ] = ()
     hold_through: Annotated[
-        Seconds | None, Field(description="Until when each pod is paid; absent when no policy pays.")
+        Seconds | None, Field(description="Until when each pod is paid; absent when no policy could refuse it.")
     ] = None
     billing: Annotated[LedgerBilling, Field(description="For which time each pod is held.")]
     units: Annotated[

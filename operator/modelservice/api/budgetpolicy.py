@@ -8,6 +8,7 @@ from pydantic import Field
 
 from modelservice.api.fields import (
     API_VERSION,
+    Count,
     Currency,
     Generation,
     MoneyText,
@@ -15,6 +16,7 @@ from modelservice.api.fields import (
     Shape,
     Timestamp,
     amount,
+    keyed,
     rule,
 )
 from modelservice.api.meta import Conditions, ObjectMeta
@@ -97,6 +99,12 @@ class BudgetSpec(Shape):
         Field(min_length=1, max_length=19, description="The most that may be spent in a period, as a decimal string."),
         amount("limit"),
     ]
+    enforcement: Annotated[
+        Literal["Hard", "Soft", "DryRun"],
+        Field(
+            description="Hard refuses what the limit cannot bear; Soft counts; DryRun also says what Hard would refuse."
+        ),
+    ] = "Hard"
     max_rate_per_hour: Annotated[
         str | None,
         Field(
@@ -151,6 +159,19 @@ class GuaranteeStatus(Shape):
     because_of: Annotated[Sentence, Field(description="What the level follows from, in sentences.")]
 
 
+class WouldRefuse(Shape):
+    """Pods of one service that enforcement Hard would refuse, with the figures of when that began."""
+
+    service: Annotated[str, Field(min_length=3, max_length=317, description="The service, as namespace/name.")]
+    blocked_by: Annotated[
+        Literal["Rate", "Limit", "Currency", "LedgerFull"], Field(description="What would stand against them.")
+    ]
+    replicas: Annotated[Count, Field(description="How many pods.")]
+    need: Annotated[MoneyText, Field(description="What one more needs, per hour for Rate.")]
+    have: Annotated[MoneyText, Field(description="What was left for it, per hour for Rate.")]
+    since: Annotated[Timestamp, Field(description="When it began.")]
+
+
 class BudgetPolicyStatus(Shape):
     """What the book says, rounded and at most once a minute."""
 
@@ -166,6 +187,11 @@ class BudgetPolicyStatus(Shape):
     rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
     guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
+    would_refuse: Annotated[
+        tuple[WouldRefuse, ...],
+        Field(max_length=100, description="DryRun only: what Hard would refuse now, service by service."),
+        keyed("service"),
+    ] = ()
 
 
 NAME_RULES = (

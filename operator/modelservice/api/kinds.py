@@ -65,6 +65,7 @@ BUDGET = (
     Column("Rate/h", ".status.ratePerHour"),
     READY,
     REASON,
+    Column("Enforcement", ".spec.enforcement"),
     AGE,
     Column("Currency", ".spec.currency", priority=1),
     Column("Until", ".status.period.end", priority=1),

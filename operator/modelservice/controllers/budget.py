@@ -13,11 +13,12 @@ from modelservice.controllers.report import REFRESH_SECONDS, moved
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
-from modelservice.domain.budgets import Figures, figures, judge_budget
+from modelservice.domain.budgets import Figures, figures, judge_budget, objection_text
 from modelservice.domain.conditions import Condition
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
+from modelservice.domain.rehearsal import Objection
 from modelservice.domain.times import format_time
 from modelservice.kit.cache import Cache
 from modelservice.kit.controller import Result
@@ -29,6 +30,8 @@ UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
 FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf")
 """What of the status comes from the book; it stays when the book does not say it any more."""
+
+MOST_OBJECTIONS = 100
 
 
 @dataclass(slots=True)
@@ -53,7 +56,10 @@ class Budgets:
             return Result(UNTIL_READ)
         seen = figures(book, policy.name, now) if policy is not None and book is not None else None
         problem = problem or self.world.book_problem
-        condition = judge_budget(policy, seen, now, refused=self._refuses(policy), problem=problem)
+        objections = self.world.objections.get(policy.name, ()) if policy is not None else ()
+        condition = judge_budget(
+            policy, seen, now, refused=self._refuses(policy), problem=problem, objections=objections
+        )
         generation = obj["metadata"]["generation"]
         made: dict[str, Any] = {
             "observedGeneration": generation,
@@ -69,12 +75,20 @@ class Budgets:
             **self._figures(obj, seen, now),
             "guarantee": self._guarantee(policy, condition, now),
         }
+        told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
+        rows = [_objection(one, told.get(str(one.service)), now) for one in objections[:MOST_OBJECTIONS]]
+        if rows:
+            made["wouldRefuse"] = rows
         before = (obj.get("status") or {}).get("conditions") or ()
         known = next((one["reason"] for one in before if one["type"] == condition.type), None)
         stored = await self.statuses.write(obj, made, now=now)
         self.cache.observe(stored)
-        if condition.reason != known and condition.status == "False":
+        if condition.reason not in (known, "WouldRefuse") and condition.status == "False":
             self.events.emit(obj, reason=f"Budget{condition.reason}", message=condition.message, warning=True)
+        for objection, row in zip(objections, rows, strict=False):
+            if row["since"] == format_time(now):
+                text = objection_text(objection)
+                self.events.emit(obj, reason="BudgetWouldRefuse", message=text, warning=True)
         return Result(REFRESH_SECONDS)
 
     def _policy(self, obj: Object) -> tuple[Policy | None, str]:
@@ -96,6 +110,8 @@ class Budgets:
         weaknesses = list(self.safeguards.lacking)
         if ready.reason in ("Invalid", "LedgerUnavailable", "LimitLowered"):
             weaknesses.append(ready.message)
+        if policy is not None and not policy.binds:
+            weaknesses.append(f"Enforcement is {policy.enforcement}: nothing is refused.")
         within = policy.scope.namespaces if policy is not None else frozenset()
         pods = [pod for pod in self.world.pods().values() if not within or pod.namespace in within]
         unheld = [pod for pod in self.world.unheld.values() if not within or pod.namespace in within]
@@ -136,3 +152,18 @@ class Budgets:
         return known["available"] != format_amount(seen.available) and moved(
             known["available"], seen.available, None, now
         )
+
+
+def _objection(objection: Objection, told: Object | None, now: int) -> dict[str, Any]:
+    """The row of the status; that of the last write while its figures are all that has changed."""
+    why = objection.refused.why
+    row = {
+        "service": str(objection.service),
+        "blockedBy": why.blocked_by.value,
+        "replicas": objection.refused.pods,
+        "need": format_amount(why.need),
+        "have": format_amount(why.have),
+        "since": format_time(now),
+    }
+    same = ("service", "blockedBy", "replicas")
+    return told if told is not None and all(told[name] == row[name] for name in same) else row

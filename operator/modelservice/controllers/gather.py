@@ -84,9 +84,10 @@ class Catalogue:
     policies: tuple[Policy, ...]
 
     def currencies(self, origin: Origin, role: Role) -> dict[str, set[str]]:
-        """Those of the budgets that pay for such pods, by pool."""
+        """Those of the budgets that must have the money for such pods, by pool."""
+        binding = [policy for policy in self.policies if policy.binds]
         return {
-            pool: {policy.currency for policy in self.policies if policy.scope.covers(origin, role.value, pool)}
+            pool: {policy.currency for policy in binding if policy.scope.covers(origin, role.value, pool)}
             for pool in self.pools
         }
 

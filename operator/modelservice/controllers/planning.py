@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +17,8 @@ from modelservice.controllers.world import World, pods_of, service_name
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
 from modelservice.domain.planner import Plan, plan
+from modelservice.domain.rehearsal import Objection, rehearse
+from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import Role, Service, ServiceName
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.errors import ApiError
@@ -80,6 +82,7 @@ class Planner:
         seen = snapshot(self.world, listed, drafts, required=self.budget_required)
         made = plan(seen, self.world.now())
         changed = self._adopt(drafts, made)
+        self._rehearse(seen)
         if await self.bookkeeper.settle(made, listed.policies):
             self.meter.count("book_writes_total")
             self.debounce.trigger()
@@ -87,6 +90,13 @@ class Planner:
             self.wake_policies()
         for name in sorted(changed):
             self.wake(name)
+
+    def _rehearse(self, seen: Snapshot) -> None:
+        """Ask the budgets on trial, and have them report when they object to something else than before."""
+        before, now = self.world.objections, rehearse(seen, self.world.now())
+        self.world.objections = now
+        if _causes(before) != _causes(now):
+            self.wake_policies()
 
     def _adopt(self, drafts: dict[ServiceName, Draft], made: Plan) -> set[ServiceName]:
         """Make the plan the current one; returns the services for which something is different."""
@@ -151,3 +161,7 @@ class Planner:
             for pod in pods
             if pod.role is Role.INFERENCE and pod.live and pod.ready_since is not None
         ]
+
+
+def _causes(objections: Mapping[str, tuple[Objection, ...]]) -> dict[str, list[object]]:
+    return {policy: [one.cause for one in own] for policy, own in objections.items()}

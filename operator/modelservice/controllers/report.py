@@ -48,6 +48,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         selection=wish.selection if wish else None,
         option=None if training_wish else plan.option or plan.training,
         payers=plan.payers,
+        counters=plan.counters,
         wanted=(plan.desired if draft.inference or draft.deployed else 0) + training,
         funded=plan.funded,
         training_held=int(plan.training_funded),
@@ -205,7 +206,7 @@ def _cost(before: Mapping[str, Any] | None, draft: Draft, plan: ServicePlan, wor
         rate = max(record.terms.rates.values(), default=funding.ceiling if funding else 0)
         hourly += rate * len(record.units)
     now = world.now()
-    spent = spent_by(book, who, next(iter(plan.payers), ""), now)
+    spent = spent_by(book, who, next(iter((*plan.payers, *plan.counters)), ""), now)
     made = {"currency": currency, "hourly": format_amount(hourly), "spent": format_amount(spent)}
     kept = before is not None and before.get("hourly") == made["hourly"] and before.get("currency") == currency
     if kept and before is not None and not moved(before.get("spent"), spent, before.get("asOf"), now):

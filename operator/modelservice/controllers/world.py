@@ -10,6 +10,7 @@ from modelservice.controllers.observation import pod_of
 from modelservice.domain.book import Book
 from modelservice.domain.demand import Memory
 from modelservice.domain.planner import Plan
+from modelservice.domain.rehearsal import Objection
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import ServiceName
 from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
@@ -55,6 +56,7 @@ class World:
     book: Book | None = None
     book_problem: str = ""
     refusals: Mapping[str, Any] = field(default_factory=dict)
+    objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
     _date: int | None = None

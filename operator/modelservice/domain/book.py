@@ -35,12 +35,20 @@ class Unit:
         return self.node is not None
 
 
+class Enforcement(StrEnum):
+    """What a budget does when its limit is reached: only a hard one refuses, the others count."""
+
+    HARD = "Hard"
+    SOFT = "Soft"
+    DRY_RUN = "DryRun"
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """For whom and at which price the pods of a placement run.
 
-    ``service`` is ``namespace/name``; ``rates`` gives micro-units per hour of one pod for each policy that pays
-    (``namespace/name``), at the ceiling, in ``currency``.
+    ``service`` is ``namespace/name``; ``rates`` gives micro-units per hour of one pod for each policy that pays, at the
+    ceiling, in ``currency``; ``advisory`` names those of them that only count and never refuse.
     """
 
     service: str
@@ -49,11 +57,17 @@ class Terms:
     currency: str
     rates: Mapping[str, int]
     billing: Billing
+    advisory: frozenset[str] = frozenset()
+
+    @property
+    def binding(self) -> tuple[str, ...]:
+        """The policies that must have the money, sorted."""
+        return tuple(sorted(self.rates.keys() - self.advisory))
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Pods under equal terms that are paid until ``hold_through``; it is None when no policy pays for them.
+    """Pods under equal terms that are paid until ``hold_through``; it is None when no policy must have the money.
 
     ``name`` is ``namespace/deployment`` (or Job). A record of pods that are being stopped has ``~n`` behind it.
     """
@@ -106,7 +120,8 @@ class Line:
 class Account:
     """One policy in one period ``[start, end)``.
 
-    ``max_rate`` bounds the rate of all open units together. A sealed account is final: its lines are the period's cost.
+    ``max_rate`` bounds the rate of all open units together; it and ``limit`` bind only under hard enforcement. A sealed
+    account is final: its lines are the period's cost.
     """
 
     policy: str
@@ -117,6 +132,7 @@ class Account:
     max_rate: int | None = None
     sealed: bool = False
     lines: tuple[Line, ...] = ()
+    enforcement: Enforcement = Enforcement.HARD
 
     @property
     def key(self) -> tuple[str, int]:
@@ -132,6 +148,11 @@ class Account:
     def adjustments(self) -> int:
         """Sum of the adjustments, zero or negative."""
         return sum(line.adjusted for line in self.lines)
+
+    @property
+    def binds(self) -> bool:
+        """Whether its limit must hold."""
+        return self.enforcement is Enforcement.HARD
 
     def covers(self, time: int) -> bool:
         """Whether the period contains that time."""
@@ -223,8 +244,8 @@ class Book:
         return costs
 
     def insolvent(self) -> tuple[Account, ...]:
-        """Accounts whose worst case is above the limit stored in them."""
-        return tuple(account for account in self.accounts if self.worst(account) > account.limit)
+        """Accounts whose worst case is above the limit stored in them, although it binds."""
+        return tuple(account for account in self.accounts if account.binds and self.worst(account) > account.limit)
 
 
 class Blocked(StrEnum):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelservice.domain.book import Account, Book
+from modelservice.domain.book import Account, Blocked, Book
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import HORIZON_SECONDS
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.periods import Window
+from modelservice.domain.rehearsal import Objection
 from modelservice.domain.times import format_time
 
 BUDGET_REASONS = frozenset(
@@ -18,6 +20,8 @@ BUDGET_REASONS = frozenset(
         "NotUsedYet",
         "Exhausted",
         "LimitLowered",
+        "OverLimit",
+        "WouldRefuse",
         "WindowNotOpen",
         "WindowOver",
         "Invalid",
@@ -47,7 +51,15 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
     return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
 
 
-def judge_budget(policy: Policy | None, seen: Figures | None, now: int, *, refused: bool, problem: str) -> Condition:
+def judge_budget(
+    policy: Policy | None,
+    seen: Figures | None,
+    now: int,
+    *,
+    refused: bool,
+    problem: str,
+    objections: Sequence[Objection] = (),
+) -> Condition:
     """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why."""
 
     def ready(status: str, reason: str, message: str) -> Condition:
@@ -59,15 +71,18 @@ def judge_budget(policy: Policy | None, seen: Figures | None, now: int, *, refus
         return ready("False", "LedgerUnavailable", f"The book of budgets cannot be used: {problem}")
     if isinstance(policy.period, Window) and (outside := _outside(policy.period, now)) is not None:
         return ready("False", *outside)
+    if seen is not None and policy.currency != seen.account.currency:
+        booked = seen.account.currency
+        text = (
+            f"The money of this period is booked in {booked} under this name and the policy is in {policy.currency}: "
+            f"make a policy with another name, or use {booked}. Nothing is started or counted until then."
+        )
+        return ready("False", "Invalid", text)
+    if not policy.binds:
+        return ready(*_judge_advice(policy, seen, objections))
     if seen is None:
         return ready("True", "NotUsedYet", "Nothing has been held for this budget yet.")
     limit, currency = format_amount(seen.account.limit), seen.account.currency
-    if policy.currency != currency:
-        text = (
-            f"The money of this period is booked in {currency} under this name and the policy is in {policy.currency}: "
-            f"make a BudgetPolicy with another name, or use {currency}. Nothing is started until then."
-        )
-        return ready("False", "Invalid", text)
     if seen.spent + seen.held > seen.account.limit:
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (
@@ -84,6 +99,39 @@ def judge_budget(policy: Policy | None, seen: Figures | None, now: int, *, refus
     return ready(
         "True", "Funded", f"{format_amount(seen.available)} {currency} of {limit} {currency} can still be held."
     )
+
+
+def _judge_advice(policy: Policy, seen: Figures | None, objections: Sequence[Objection]) -> tuple[str, str, str]:
+    """Status, reason and sentence of a budget that refuses nothing."""
+    if objections:
+        pods = sum(one.refused.pods for one in objections)
+        text = f"With enforcement Hard {pods} of the pods that are wanted would be refused: see status.wouldRefuse."
+        return "False", "WouldRefuse", text
+    mode = f"enforcement is {policy.enforcement}, so nothing is refused."
+    if seen is None:
+        return "True", "NotUsedYet", f"Nothing has been counted yet; {mode}"
+    limit, currency = format_amount(seen.account.limit), seen.account.currency
+    left = seen.account.limit - seen.spent
+    if left < 0:
+        text = f"{format_amount(-left)} {currency} more than the limit of {limit} {currency} is spent; {mode}"
+        return "False", "OverLimit", text
+    return "True", "Funded", f"{format_amount(left)} {currency} of {limit} {currency} is not spent yet; {mode}"
+
+
+def objection_text(objection: Objection) -> str:
+    """A sentence about one objection."""
+    why, pods = objection.refused.why, objection.refused.pods
+    need, have = f"{format_amount(why.need)} {why.currency}", f"{format_amount(why.have)} {why.currency}"
+    what = f"With enforcement Hard {pods} pods of {objection.service} would be refused"
+    match why.blocked_by:
+        case Blocked.RATE:
+            return f"{what}: one more costs {need} an hour and {have} an hour is left below maxRatePerHour."
+        case Blocked.LIMIT:
+            return f"{what}: one more needs {need} to be held and {have} is left in its period."
+        case Blocked.CURRENCY:
+            return f"{what}: the budget is in {why.currency} and the pool is priced in another currency."
+        case Blocked.LEDGER_FULL:
+            return f"{what}: the book is full."
 
 
 def _outside(window: Window, now: int) -> tuple[str, str] | None:

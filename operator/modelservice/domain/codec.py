@@ -13,8 +13,10 @@
                      "units": {"<pod UID>": "<start>" or "<start>@<node>" or "<start>@<node>/<latest>"}}]}
 
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
-``holdThrough`` are left out when unset. ``posted`` and ``held`` follow from the rest: they let anybody check
-posted + held <= limit, and reading refuses a book in which they do not fit. Placements without units are not written.
+``holdThrough`` are left out when unset, ``enforcement`` of an account when it is Hard, and ``advisory``, those policies
+of a placement that only count, when there are none. ``posted`` and ``held`` follow from the rest: they let anybody
+check posted + held <= limit, and reading refuses a book in which they do not fit. Placements without units are not
+written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -24,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .book import Account, Book, Line, Placement, Terms, Unit
+from .book import Account, Book, Enforcement, Line, Placement, Terms, Unit
 from .prices import Billing
 
 Json = Mapping[str, Any]
@@ -97,6 +99,8 @@ def _encode_account(account: Account) -> dict[str, Any]:
         row["maxRate"] = account.max_rate
     if account.sealed:
         row["sealed"] = True
+    if not account.binds:
+        row["enforcement"] = account.enforcement.value
     return row
 
 
@@ -111,6 +115,7 @@ def _decode_account(row: Json) -> Account:
         max_rate=row.get("maxRate"),
         sealed=row.get("sealed", False),
         lines=tuple(lines),
+        enforcement=Enforcement(row.get("enforcement", Enforcement.HARD)),
     )
 
 
@@ -131,6 +136,8 @@ def _encode_placement(placement: Placement) -> dict[str, Any]:
         },
         "units": {uid: _encode_unit(unit) for uid, unit in sorted(placement.units.items())},
     }
+    if terms.advisory:
+        row["advisory"] = sorted(terms.advisory)
     if placement.hold_through is not None:
         row["holdThrough"] = placement.hold_through
     return row
@@ -145,6 +152,7 @@ def _decode_placement(row: Json) -> Placement:
         currency=row["currency"],
         rates=dict(row.get("rates", {})),
         billing=Billing(billing["stop"], billing["tail"], billing["minimum"], billing["late"]),
+        advisory=frozenset(row.get("advisory", ())),
     )
     units = {uid: _decode_unit(text) for uid, text in row["units"].items()}
     return Placement(row["name"], terms, row.get("holdThrough"), units)

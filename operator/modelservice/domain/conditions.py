@@ -25,6 +25,7 @@ REASONS: Mapping[str, frozenset[str]] = {
     "BudgetAdmitted": frozenset(
         {
             "Held",
+            "Counted",
             "NoBudget",
             "NothingWanted",
             "BudgetExhausted",
@@ -101,6 +102,7 @@ class Facts:
     selection: Selection | None = None
     option: Option | None = None
     payers: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
     wanted: int = 0
     funded: int = 0
     training_held: int = 0
@@ -193,6 +195,10 @@ def _held(facts: Facts) -> Condition:
         return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is wanted.")
     if facts.option is None and not facts.funded:
         return Condition("BudgetAdmitted", "True", "NothingWanted", "No pod is asked for before hardware is chosen.")
+    if not facts.payers and facts.counters:
+        counters = " and ".join(facts.counters)
+        text = f"{_count(facts.wanted, 'pod')} counted by {counters}; no budget that refuses covers this service."
+        return Condition("BudgetAdmitted", "True", "Counted", text)
     if not facts.payers:
         return Condition(
             "BudgetAdmitted", "True", "NoBudget", "No budget covers this service; spending is not limited."

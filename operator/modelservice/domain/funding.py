@@ -23,17 +23,22 @@ def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
     Other terms than before cut each proven unit at money time: the part before is billed as it was agreed. For unproven
     units the dearer of both terms counts until they are proven. A hold that the new rates cannot pay is shortened, at
     most to money time; a rise that remains is the truth and may leave accounts insolvent. Draining pods, whose end may
-    be in the past already, follow dearer terms only.
+    be in the past already, follow dearer terms only, and those under which money must be held for the first time.
+    A policy that only counts is left out when its account is in another currency.
     """
-    for policy in terms.rates:
+    for policy in list(terms.rates):
         account = book.account_at(policy, book.time)
-        if account is not None and account.currency != terms.currency:
+        if account is None or account.currency == terms.currency:
+            continue
+        if policy not in terms.advisory:
             return Refusal(Blocked.CURRENCY, policy, currency=account.currency)
+        terms = replace(terms, rates={name: rate for name, rate in terms.rates.items() if name != policy})
     if workload not in book.placements:
-        book = book.with_placement(Placement(workload, terms, book.time if terms.rates else None))
+        book = book.with_placement(Placement(workload, terms, book.time if terms.binding else None))
     for placement in list(book.records(workload)):
         old = placement.terms.rates
-        if not placement.draining or any(rate > old.get(policy, 0) for policy, rate in terms.rates.items()):
+        dearer = any(rate > old.get(policy, 0) for policy, rate in terms.rates.items())
+        if not placement.draining or dearer or (placement.hold_through is None and terms.binding):
             book = _change_terms(book, placement, terms)
     return book
 
@@ -45,17 +50,18 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
     if not all(unit.proven for unit in placement.units.values()):
         policies = {**old.rates, **terms.rates}
         rates = {name: max(old.rates.get(name, 0), terms.rates.get(name, 0)) for name in policies}
-        terms = replace(terms, rates=rates)
+        terms = replace(terms, rates=rates, advisory=terms.advisory | old.advisory.difference(terms.rates))
     if terms == old:
         return book
     cut = book
     units = dict(placement.units)
+    repriced = replace(terms, advisory=old.advisory) != old
     for uid, unit in placement.units.items():
-        if unit.proven:
+        if unit.proven and repriced:
             cut = bill(cut, old, unit, book.time)
             begun = unit.start if unit.latest is None else unit.latest
             units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
-    hold = None if not terms.rates else placement.hold_through if placement.hold_through is not None else book.time
+    hold = None if not terms.binding else placement.hold_through if placement.hold_through is not None else book.time
     changed = replace(placement, terms=terms, hold_through=hold, units=units)
     if hold is None or hold <= book.time or not units:
         return cut.with_placement(changed)
@@ -63,7 +69,7 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
 
     def bearable(end: int) -> bool:
         trial = cut.with_placement(replace(changed, hold_through=end))
-        return all(trial.worst(a) <= max(a.limit, before[a.key]) for a in trial.accounts)
+        return all(trial.worst(a) <= max(a.limit, before[a.key]) for a in trial.accounts if a.binds)
 
     return cut.with_placement(replace(changed, hold_through=_latest(book.time, hold, bearable)))
 
@@ -113,17 +119,17 @@ def renew(book: Book, workload: str) -> Book | Refusal:
 def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
     """Hold money for new pods of a workload through the horizon: all of them or none.
 
-    Its placement is raised to the horizon with them. Every account must bear the rise; rates are checked first. Pods
-    that are in the book already are left as they are. Raises KeyError for a workload without ``place``.
+    Its placement is raised to the horizon with them. Every account that binds must bear the rise; rates are checked
+    first. Pods that are in the book already are left as they are. Raises KeyError for a workload without ``place``.
     """
     placement = book.placements[workload]
     fresh = {uid: Unit(book.time) for uid in uids if book.placement_of(uid) is None}
     if not fresh:
         return book
-    for policy, rate in sorted(placement.terms.rates.items()):
+    for policy in placement.terms.binding:
         account = book.account_at(policy, book.time)
         if account is not None and account.max_rate is not None:
-            need, have = rate * len(fresh), account.max_rate - book.rate(policy)
+            need, have = placement.terms.rates[policy] * len(fresh), account.max_rate - book.rate(policy)
             if need > have:
                 return Refusal(Blocked.RATE, policy, need, max(have, 0), account.currency, account.start)
     room = MAX_UNITS - sum(len(p.units) for p in book.placements.values())
@@ -139,12 +145,12 @@ def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
 
 
 def _free(book: Book, placement: Placement) -> dict[tuple[str, int], int]:
-    return {a.key: book.available(a) for a in book.accounts if a.policy in placement.terms.rates}
+    return {a.key: book.available(a) for a in book.accounts if a.policy in placement.terms.binding}
 
 
 def _shortfall(book: Book, free: dict[tuple[str, int], int], old: Placement, new: Placement) -> Refusal | None:
     """The first account that cannot bear the step to the new placement; a period without account bears nothing."""
-    for policy in sorted(new.terms.rates):
+    for policy in new.terms.binding:
         last = book.time
         for account in book.accounts_of(policy):
             if account.end <= book.time or account.sealed:
@@ -181,7 +187,7 @@ def may_ungate(book: Book, uid: str, answer_date: int) -> bool:
         and not placement.draining
         and answer_date - book.time <= WRITE_SECONDS
         and (placement.hold_through is None or answer_date < placement.hold_through)
-        and solvent(book, placement.terms.rates.keys())
+        and solvent(book, placement.terms.binding)
     )
 
 

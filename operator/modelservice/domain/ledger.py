@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from .book import Account, Book, Line, Placement, Terms, Unit
+from .book import Account, Book, Enforcement, Line, Placement, Terms, Unit
 from .money import cost
 from .periods import Period, Span, Window
 from .scope import Scope
@@ -48,6 +48,12 @@ class Policy:
     period: Period | Window
     max_rate: int | None = None
     scope: Scope = field(default_factory=Scope)
+    enforcement: Enforcement = Enforcement.HARD
+
+    @property
+    def binds(self) -> bool:
+        """Whether it refuses what it has no money for."""
+        return self.enforcement is Enforcement.HARD
 
 
 def advance(book: Book, date: int) -> Book:
@@ -66,11 +72,15 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
     for policy in policies:
         for account in book.accounts_of(policy.name):
             if account.end > book.time and account.currency == policy.currency:
-                accounts[account.key] = replace(account, limit=policy.limit, max_rate=policy.max_rate)
+                accounts[account.key] = _as_asked(account, policy)
         for span in _missing_spans(book, policy):
-            account = Account(policy.name, span.start, span.end, policy.currency, policy.limit, policy.max_rate)
+            account = _as_asked(Account(policy.name, span.start, span.end, policy.currency, policy.limit), policy)
             accounts[account.key] = account
     return replace(book, accounts=tuple(accounts[key] for key in sorted(accounts)))
+
+
+def _as_asked(account: Account, policy: Policy) -> Account:
+    return replace(account, limit=policy.limit, max_rate=policy.max_rate, enforcement=policy.enforcement)
 
 
 def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:

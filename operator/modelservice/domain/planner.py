@@ -36,7 +36,8 @@ class ServicePlan:
 
     `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
     `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
-    replaced; `payers` the budgets that pay for its pods. `unpaid` when one is required and none does.
+    replaced; `payers` the budgets that pay for its pods, `counters` those that only count. `unpaid` when a budget is
+    required and there is none.
     """
 
     desired: int = 0
@@ -50,6 +51,7 @@ class ServicePlan:
     expiring: Refusal | None = None
     unpaid: bool = False
     payers: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
 
     @property
     def funded(self) -> int:
@@ -66,8 +68,8 @@ class Plan:
 
 
 @dataclass(slots=True)
-class _Ask:
-    """So many pods of one workload, of which `live` are in the book already and `granted` are paid for."""
+class Ask:
+    """What one workload asks for: so many pods, of which `live` are in the book already and `granted` are paid for."""
 
     service: ServiceName
     workload: str
@@ -96,29 +98,35 @@ class _Ask:
 
 def plan(snapshot: Snapshot, now: int) -> Plan:
     """Decide for every service; equal snapshots and times give equal plans."""
-    asks: dict[str, _Ask] = {}
+    asks: dict[str, Ask] = {}
     drafts: dict[ServiceName, ServicePlan] = {}
     for view in sorted(snapshot.services, key=lambda each: each.name):
-        drafts[view.name], own = _draft(view, snapshot)
+        drafts[view.name], own = draft(view, snapshot)
         asks.update({ask.workload: ask for ask in own})
     _fund(snapshot, now, asks)
     services = {name: _conclude(draft, name, asks) for name, draft in drafts.items()}
     return Plan(services, {ask.workload: ask.funding() for ask in asks.values()})
 
 
-def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_Ask]]:
+def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]]:
     """Where the service goes and what it asks for, without money.
 
     Of a Deployment whose pool is gone the pods that are paid for stay, and none is added.
     """
 
-    def ask(workload: str, role: Role, option: Option, want: int) -> _Ask:
+    def ask(workload: str, role: Role, option: Option, want: int) -> Ask:
         pool = option.pool
-        rates = {policy.name: option.ceiling for policy in snapshot.payers(view, role, pool.name)}
-        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing)
+        matching = snapshot.payers(view, role, pool.name)
+        payers = [policy for policy in matching if policy.binds or policy.currency == pool.currency]
+        foreign = sorted((policy.name, policy.currency) for policy in payers if policy.currency != pool.currency)
+        refusal = Refusal(Blocked.CURRENCY, foreign[0][0], currency=foreign[0][1]) if foreign else None
+        rates = {policy.name: option.ceiling for policy in payers}
+        advisory = frozenset(policy.name for policy in payers if not policy.binds)
+        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory)
         live = _live(snapshot, workload)
         unpaid = want > 0 and snapshot.budget_required and not rates
-        return _Ask(view.name, workload, option, terms, min(want, live) if unpaid else want, live, unpaid=unpaid)
+        want = min(want, live) if unpaid else want
+        return Ask(view.name, workload, option, terms, want, live, unpaid=unpaid, refusal=refusal)
 
     newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
     option, workload, desired = None, None, view.keep
@@ -141,11 +149,23 @@ def _draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[_As
     if training is not None and view.training is not None:
         asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
     leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
-    payers = {policy for one in asks for policy in one.terms.rates} if asks else snapshot.reaching(view)
-    unpaid = any(one.unpaid for one in asks)
-    return ServicePlan(
-        desired, option, workload, unpriced, leaving, training, unpaid=unpaid, payers=tuple(sorted(payers))
-    ), asks
+    counters = {policy.name for policy in snapshot.reaching(view) if not policy.binds}
+    payers = {policy.name for policy in snapshot.reaching(view) if policy.binds}
+    if asks:
+        counters = {policy for one in asks for policy in one.terms.advisory}
+        payers = {policy for one in asks for policy in one.terms.binding}
+    drafted = ServicePlan(
+        desired,
+        option,
+        workload,
+        unpriced,
+        leaving=leaving,
+        training=training,
+        unpaid=any(one.unpaid for one in asks),
+        payers=tuple(sorted(payers)),
+        counters=tuple(sorted(counters)),
+    )
+    return drafted, asks
 
 
 def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:
@@ -168,11 +188,11 @@ def _live(snapshot: Snapshot, workload: str) -> int:
     return sum(uid in snapshot.pods and snapshot.pods[uid].live for uid in placement.units)
 
 
-def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
+def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
     """Set `granted` and `refusal` of every ask."""
     book = set_policies(advance(snapshot.book, now), snapshot.policies)
     for ask in asks.values():
-        placed = _other_currency(snapshot, ask) or place(book, ask.workload, ask.terms)
+        placed = ask.refusal or place(book, ask.workload, ask.terms)
         if isinstance(placed, Refusal):
             ask.refusal = placed
         else:
@@ -196,13 +216,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, _Ask]) -> None:
         takers.append(ask)
 
 
-def _other_currency(snapshot: Snapshot, ask: _Ask) -> Refusal | None:
-    payers = (one for one in snapshot.payers(ask.service.namespace) if one.currency != ask.terms.currency)
-    foreign = min(payers, key=lambda each: each.name, default=None)
-    return Refusal(Blocked.CURRENCY, foreign.name, currency=foreign.currency) if foreign is not None else None
-
-
-def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:
+def _keep_paying(book: Book, ask: Ask, now: int, snapshot: Snapshot) -> Book:
     """Renew what runs; when money is short and the hold ends soon, grant only pods that can be paid for longer."""
     renewed = renew(book, ask.workload)
     if not isinstance(renewed, Refusal):
@@ -225,7 +239,7 @@ def _keep_paying(book: Book, ask: _Ask, now: int, snapshot: Snapshot) -> Book:
     return book
 
 
-def _conclude(draft: ServicePlan, name: ServiceName, asks: Mapping[str, _Ask]) -> ServicePlan:
+def _conclude(draft: ServicePlan, name: ServiceName, asks: Mapping[str, Ask]) -> ServicePlan:
     own = [ask for ask in asks.values() if ask.service == name]
     counts = {ask.workload.partition("/")[2]: ask.granted for ask in own if ask.terms.role == Role.INFERENCE}
     counts = {**draft.counts, **counts}

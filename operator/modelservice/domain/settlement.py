@@ -118,7 +118,7 @@ def settle(
     book, adopted = _adopt(book, evidence.pods.values())
     for workload in sorted({p.workload for p in book.placements.values()}):
         if funding.get(workload, _UNPLANNED).count > 0:
-            book = _keep(renew(book, workload), book, workload, refusals)
+            book = _renew(book, workload, funding.get(workload, _UNPLANNED).count, margin, refusals)
     book = _admit(book, evidence.pods.values(), funding, refusals)
     return Settlement(
         book,
@@ -139,6 +139,24 @@ def _keep(result: Book | Refusal, book: Book, workload: str, refusals: dict[str,
         refusals[workload] = result
         return book
     return result
+
+
+def _renew(book: Book, workload: str, count: int, margin: int, refusals: dict[str, Refusal]) -> Book:
+    """Pay a workload's pods for longer; when that is refused and their time is up, as many as there is money for.
+
+    Their time is up without warning when a budget begins to bind that only counted before.
+    """
+    result = renew(book, workload)
+    placement = book.placements.get(workload)
+    if isinstance(result, Refusal) and placement is not None and placement.hold_through is not None:
+        uids = sorted(placement.units)
+        up = placement.hold_through <= book.time + margin
+        for kept in range(min(count, len(uids) - 1) if up else 0, 0, -1):
+            fewer = renew(drain(book, workload, uids[kept:]), workload)
+            if isinstance(fewer, Book):
+                book = fewer
+                break
+    return _keep(result, book, workload, refusals)
 
 
 def _take_evidence(book: Book, evidence: Evidence, funding: Mapping[str, Funding]) -> Book:

@@ -121,6 +121,6 @@ class Snapshot:
         """The budgets that pay for pods of a service: scope decides, nobody chooses."""
         return tuple(policy for policy in self.policies if policy.scope.covers(view.origin, role.value, pool))
 
-    def reaching(self, view: ServiceView) -> tuple[str, ...]:
-        """The names of the budgets that pay for some pod of a service."""
-        return tuple(sorted(policy.name for policy in self.policies if policy.scope.reaches(view.origin)))
+    def reaching(self, view: ServiceView) -> tuple[Policy, ...]:
+        """The budgets that pay for some pod of a service."""
+        return tuple(policy for policy in self.policies if policy.scope.reaches(view.origin))

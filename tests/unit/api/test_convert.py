@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.convert import closed_policy_of, policy_of
+from modelservice.domain.book import Enforcement
 from modelservice.domain.periods import Calendar, Period, Window
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 
@@ -49,6 +50,12 @@ def test_a_period_that_cannot_be_honoured_is_refused_with_a_sentence(period: dic
 def test_a_budget_that_cannot_be_honoured_pays_for_nothing() -> None:
     closed = closed_policy_of(budget(period={"calendar": "Day", "timeZone": "Mars/Olympus"}))
     assert (closed.name, closed.limit, closed.period) == ("ns/team", 5_000_000, Window(0, 1))
+
+
+@pytest.mark.parametrize("mode", Enforcement)
+def test_a_budget_is_enforced_as_the_policy_says_and_hard_when_it_says_nothing(mode: Enforcement) -> None:
+    assert policy_of(budget(enforcement=mode.value)).enforcement is mode
+    assert policy_of(budget()).enforcement is Enforcement.HARD
 
 
 def test_a_budget_of_a_namespace_reaches_no_further_and_one_of_the_cluster_everywhere() -> None:

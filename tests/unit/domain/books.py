@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from modelservice.domain.book import Book, Refusal, Terms
+from modelservice.domain.book import Book, Enforcement, Refusal, Terms
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import Policy, advance, set_policies
 from modelservice.domain.periods import Calendar, Period
@@ -21,15 +21,25 @@ FOR_ONE = 3600 + LATE + STOP
 
 
 def policy(
-    limit: int = 10**9, *, name: str = TEAM, max_rate: int | None = None, calendar: Calendar = Calendar.MONTH
+    limit: int = 10**9,
+    *,
+    name: str = TEAM,
+    max_rate: int | None = None,
+    calendar: Calendar = Calendar.MONTH,
+    enforcement: Enforcement = Enforcement.HARD,
 ) -> Policy:
-    return Policy(name, "USD", limit, Period(calendar, "UTC"), max_rate)
+    return Policy(name, "USD", limit, Period(calendar, "UTC"), max_rate, enforcement=enforcement)
 
 
-def terms(rate: int = SECOND, *, payers: tuple[str, ...] = (TEAM,), billing: Billing | None = None) -> Terms:
-    return Terms(
-        "team/chat", "Inference", "cpu", "USD", dict.fromkeys(payers, rate), billing or Billing(STOP, late=LATE)
-    )
+def terms(
+    rate: int = SECOND,
+    *,
+    payers: tuple[str, ...] = (TEAM,),
+    billing: Billing | None = None,
+    advisory: tuple[str, ...] = (),
+) -> Terms:
+    rates, bills = dict.fromkeys(payers, rate), billing or Billing(STOP, late=LATE)
+    return Terms("team/chat", "Inference", "cpu", "USD", rates, bills, frozenset(advisory))
 
 
 def opened(*policies: Policy, at: int = NOW, of: Terms | None = None) -> Book:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modelservice.domain.book import Book, Terms
-from modelservice.domain.budgets import BUDGET_REASONS, figures, judge_budget
+import pytest
+from modelservice.domain.book import Blocked, Book, Enforcement, Refusal, Terms
+from modelservice.domain.budgets import BUDGET_REASONS, figures, judge_budget, objection_text
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, collect, prove, seal, set_policies
 from modelservice.domain.periods import Window
+from modelservice.domain.planner import Refused
 from modelservice.domain.pools import POOL_REASONS, judge_pool
 from modelservice.domain.prices import Billing
+from modelservice.domain.rehearsal import Objection
+from modelservice.domain.specs import ServiceName
 
 from tests.unit.domain.specs import HOUR, NOW, USD, policy
 
@@ -34,6 +38,15 @@ def judged(seen: Book | None, *, refused: bool = False, problem: str = "") -> Co
     return judge_budget(TEAM, figures(seen, "ns/team", now) if seen else None, now, refused=refused, problem=problem)
 
 
+def advised(mode: Enforcement, limit: int = 5 * USD, *, objecting: bool = False) -> Condition:
+    """Of a budget that refuses nothing and has spent 1.00 USD."""
+    counting = replace(TEAM, enforcement=mode)
+    seen = figures(set_policies(book(), [replace(counting, limit=limit)]), "ns/team", NOW + HOUR)
+    why = Refusal(Blocked.LIMIT, "ns/team", 2 * USD, USD, "USD")
+    objections = [Objection(ServiceName("ns", "chat"), Refused(why, 3))] if objecting else []
+    return judge_budget(counting, seen, NOW + HOUR, refused=True, problem="", objections=objections)
+
+
 def windowed(opens: int, closes: int) -> Condition:
     window = replace(TEAM, period=Window(NOW + opens, NOW + closes))
     return judge_budget(window, None, NOW, refused=False, problem="")
@@ -54,6 +67,8 @@ def test_each_state_of_a_budget_has_its_reason() -> None:
         "Exhausted": judged(book(), refused=True),
         "LimitLowered": judged(book(limit=USD)),
         "LedgerUnavailable": judged(book(), problem="It is gone."),
+        "OverLimit": advised(Enforcement.SOFT, USD // 2),
+        "WouldRefuse": advised(Enforcement.DRY_RUN, objecting=True),
         "WindowNotOpen": windowed(1, 9),
         "WindowOver": windowed(-9, 0),
         "Invalid": judge_budget(None, None, NOW, refused=False, problem="Mars/Base is not an IANA time zone."),
@@ -73,6 +88,34 @@ def test_a_policy_made_anew_in_another_currency_says_so_and_does_not_change_the_
     assert (condition.status, condition.reason) == ("False", "Invalid")
     assert "booked in USD" in condition.message
     assert "another name" in condition.message
+
+
+def test_a_budget_that_refuses_nothing_says_so_with_what_is_left_or_what_is_too_much() -> None:
+    within, over = advised(Enforcement.DRY_RUN), advised(Enforcement.SOFT, USD // 2)
+    assert (within.status, within.reason) == ("True", "Funded")
+    assert within.message == ("4.00 USD of 5.00 USD is not spent yet; enforcement is DryRun, so nothing is refused.")
+    assert over.message == (
+        "0.50 USD more than the limit of 0.50 USD is spent; enforcement is Soft, so nothing is refused."
+    )
+    unused = judge_budget(replace(TEAM, enforcement=Enforcement.SOFT), None, NOW, refused=False, problem="")
+    assert unused.reason == "NotUsedYet"
+
+
+@pytest.mark.parametrize(
+    ("why", "end"),
+    [
+        (
+            Refusal(Blocked.RATE, "t", 2 * USD, USD, "USD"),
+            "one more costs 2.00 USD an hour and 1.00 USD an hour is left",
+        ),
+        (Refusal(Blocked.LIMIT, "t", 2 * USD, USD, "USD"), "one more needs 2.00 USD to be held and 1.00 USD is left"),
+        (Refusal(Blocked.CURRENCY, "t", currency="EUR"), "the budget is in EUR and the pool is priced in another"),
+        (Refusal(Blocked.LEDGER_FULL, ""), "the book is full"),
+    ],
+)
+def test_an_objection_is_a_sentence_with_its_figures(why: Refusal, end: str) -> None:
+    text = objection_text(Objection(ServiceName("ns", "chat"), Refused(why, 3)))
+    assert text.startswith(f"With enforcement Hard 3 pods of ns/chat would be refused: {end}")
 
 
 def test_inside_of_its_window_a_budget_is_like_any_other() -> None:

@@ -81,6 +81,7 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(TRAINING, training_held=1), "Available", "False", "NotStarted", "other conditions"),
     (replace(TRAINING, training_held=1), "Progressing", "False", "RolloutComplete", "0 replicas"),
     (replace(GOOD, option=None, funded=0), "BudgetAdmitted", "True", "NothingWanted", "before hardware is chosen"),
+    (replace(GOOD, payers=(), counters=("ns/trial",)), "BudgetAdmitted", "True", "Counted", "counted by ns/trial"),
     (replace(GOOD, wanted=0), "BudgetAdmitted", "True", "NothingWanted", "No pod"),
     (refused(Blocked.LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "needs 1.00 USD to be held"),
     (refused(Blocked.RATE), "BudgetAdmitted", "False", "RateLimited", "1 pod refused: one more costs 1.00 USD an hour"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Blocked, Book, Terms
+from modelservice.domain.book import Blocked, Book, Enforcement, Terms
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import cost
@@ -211,3 +211,25 @@ def test_a_pod_by_break_glass_is_not_deleted_at_the_end_of_its_hold_nor_for_want
         kept = step(book, [replace(spared, break_glass=BreakGlass(now + 1))], funding(0), now)
         gone = step(book, [replace(spared, break_glass=BreakGlass(now))], funding(0), now)
         assert (len(kept.delete), len(gone.delete) > 0) == (0, True)
+
+
+def test_a_budget_that_begins_to_bind_pays_for_as_much_of_what_runs_as_it_has_money_for() -> None:
+    uids = ["a", "b", "c"]
+    trial, binding = replace(TEAM, enforcement=Enforcement.DRY_RUN), funding(3)
+    assert binding.terms is not None
+    free = replace(binding, terms=replace(binding.terms, advisory=frozenset({"ns/team"})))
+    begun = step(Book(), [pod(uid) for uid in uids], free, team=trial)
+    counted = step(begun.book, [running(uid) for uid in uids], free, NOW + 60, trial)
+    assert (counted.delete, counted.refusals) == ((), {})
+
+    def bound(limit: int) -> Settlement:
+        return step(counted.book, [running(uid) for uid in uids], binding, NOW + 120, policy(limit=limit))
+
+    for limit, kept, seconds in ((100 * USD, 3, HOUR), (2 * USD, 3, 60), (260_000, 2, 60), (242_000, 1, 60)):
+        made = bound(limit)
+        placement = made.book.placements[WORK]
+        assert placement.hold_through is not None
+        assert placement.hold_through >= NOW + 120 + seconds
+        assert {deletion.pod.uid for deletion in made.delete} == set(uids[kept:])
+        assert made.book.insolvent() == ()
+    assert len(bound(USD // 10).delete) == len(uids)
