@@ -99,6 +99,15 @@ class BudgetSpec(Shape):
         Field(min_length=1, max_length=19, description="The most that may be spent in a period, as a decimal string."),
         amount("limit"),
     ]
+    soft_limit: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=19,
+            description="A lower amount; when more is spent the policy says so, and nothing is refused for it.",
+        ),
+        amount("softLimit"),
+    ] = None
     enforcement: Annotated[
         Literal["Hard", "Soft", "DryRun"],
         Field(
@@ -123,6 +132,11 @@ class BudgetSpec(Shape):
             "period must not change, since what was spent belongs to it: make a policy with another name.",
         ),
     ]
+
+
+SOFT_LIMIT_RULE = rule(
+    "!has(self.softLimit) || double(self.softLimit) < double(self.limit)", "softLimit must be lower than limit."
+)
 
 
 class BudgetPolicySpec(BudgetSpec):
@@ -208,7 +222,7 @@ class BudgetPolicy(Shape):
     api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
     kind: Literal["BudgetPolicy"] = "BudgetPolicy"
     metadata: ObjectMeta
-    spec: Annotated[BudgetPolicySpec, Field(description="What is decided.")]
+    spec: Annotated[BudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE]
     status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()
 
 
@@ -226,5 +240,5 @@ class ClusterBudgetPolicy(Shape):
     api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
     kind: Literal["ClusterBudgetPolicy"] = "ClusterBudgetPolicy"
     metadata: ObjectMeta
-    spec: Annotated[ClusterBudgetPolicySpec, Field(description="What is decided.")]
+    spec: Annotated[ClusterBudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE]
     status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()

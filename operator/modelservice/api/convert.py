@@ -185,6 +185,7 @@ def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) ->
         max_rate=parse_amount(spec.max_rate_per_hour) if spec.max_rate_per_hour is not None else None,
         scope=_scope(obj),
         enforcement=Enforcement(spec.enforcement),
+        soft_limit=parse_amount(spec.soft_limit) if spec.soft_limit is not None else None,
     )
 
 

@@ -68,6 +68,7 @@ BUDGET = (
     Column("Enforcement", ".spec.enforcement"),
     AGE,
     Column("Currency", ".spec.currency", priority=1),
+    Column("SoftLimit", ".spec.softLimit", priority=1),
     Column("Until", ".status.period.end", priority=1),
     Column("Guarantee", ".status.guarantee.level", priority=1),
     MESSAGE,

@@ -13,7 +13,7 @@ from modelservice.controllers.report import REFRESH_SECONDS, moved
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
-from modelservice.domain.budgets import Figures, figures, judge_budget, objection_text
+from modelservice.domain.budgets import Figures, figures, judge_budget, judge_soft_limit, objection_text
 from modelservice.domain.conditions import Condition
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
@@ -60,17 +60,20 @@ class Budgets:
         condition = judge_budget(
             policy, seen, now, refused=self._refuses(policy), problem=problem, objections=objections
         )
+        soft = judge_soft_limit(policy, seen) if policy is not None else None
+        conditions = [condition] if soft is None else [condition, soft]
         generation = obj["metadata"]["generation"]
         made: dict[str, Any] = {
             "observedGeneration": generation,
             "conditions": [
                 {
-                    "type": condition.type,
-                    "status": condition.status,
-                    "reason": condition.reason,
-                    "message": condition.message,
+                    "type": one.type,
+                    "status": one.status,
+                    "reason": one.reason,
+                    "message": one.message,
                     "observedGeneration": generation,
                 }
+                for one in conditions
             ],
             **self._figures(obj, seen, now),
             "guarantee": self._guarantee(policy, condition, now),
@@ -79,14 +82,14 @@ class Budgets:
         rows = [_objection(one, told.get(str(one.service)), now) for one in objections[:MOST_OBJECTIONS]]
         if rows:
             made["wouldRefuse"] = rows
-        before = (obj.get("status") or {}).get("conditions") or ()
-        known = next((one["reason"] for one in before if one["type"] == condition.type), None)
+        before = {one["type"]: one["reason"] for one in (obj.get("status") or {}).get("conditions") or ()}
         stored = await self.statuses.write(obj, made, now=now)
         self.cache.observe(stored)
-        if condition.reason not in (known, "WouldRefuse") and condition.status == "False":
-            self.events.emit(obj, reason=f"Budget{condition.reason}", message=condition.message, warning=True)
+        for one in conditions:
+            if one.reason not in (before.get(one.type), "WouldRefuse") and one.status == "False":
+                self.events.emit(obj, reason=f"Budget{one.reason}", message=one.message, warning=True)
         for objection, row in zip(objections, rows, strict=False):
-            if row["since"] == format_time(now):
+            if row is not told.get(row["service"]):
                 text = objection_text(objection)
                 self.events.emit(obj, reason="BudgetWouldRefuse", message=text, warning=True)
         return Result(REFRESH_SECONDS)

@@ -1,4 +1,4 @@
-"""What a BudgetPolicy says of itself: the figures of its current period and one condition."""
+"""What a budget says of itself: the figures of its current period and its conditions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ BUDGET_REASONS = frozenset(
         "LedgerUnavailable",
     }
 )
+
+SOFT_LIMIT_REASONS = frozenset({"NotPassed", "SoftLimitPassed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,19 @@ def judge_budget(
     return ready(
         "True", "Funded", f"{format_amount(seen.available)} {currency} of {limit} {currency} can still be held."
     )
+
+
+def judge_soft_limit(policy: Policy, seen: Figures | None) -> Condition | None:
+    """WithinSoftLimit of a budget that has a soft limit; it is False for the rest of a period once more is spent."""
+    if policy.soft_limit is None:
+        return None
+    limit = f"{format_amount(policy.soft_limit)} {policy.currency}"
+    if seen is None or seen.spent <= policy.soft_limit:
+        text = f"No more than the soft limit of {limit} is spent in this period."
+        return Condition("WithinSoftLimit", "True", "NotPassed", text)
+    end = format_time(seen.account.end)
+    text = f"More than the soft limit of {limit} is spent in the period that ends at {end}. Nothing is refused for it."
+    return Condition("WithinSoftLimit", "False", "SoftLimitPassed", text)
 
 
 def _judge_advice(policy: Policy, seen: Figures | None, objections: Sequence[Objection]) -> tuple[str, str, str]:

@@ -39,7 +39,7 @@ class Policy:
     """What a budget asks for.
 
     ``name`` is ``namespace/name``, or only the name for one of the cluster; ``limit`` is in micro-units per period,
-    ``max_rate`` in micro-units per hour.
+    ``max_rate`` in micro-units per hour. ``soft_limit``, in micro-units per period, is only reported on.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Policy:
     max_rate: int | None = None
     scope: Scope = field(default_factory=Scope)
     enforcement: Enforcement = Enforcement.HARD
+    soft_limit: int | None = None
 
     @property
     def binds(self) -> bool:

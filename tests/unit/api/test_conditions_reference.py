@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from modelservice.domain.budgets import BUDGET_REASONS
+from modelservice.domain.budgets import BUDGET_REASONS, SOFT_LIMIT_REASONS
 from modelservice.domain.conditions import REASONS
 from modelservice.domain.pools import POOL_REASONS
 
@@ -32,5 +32,6 @@ def written() -> dict[tuple[str, str], list[str]]:
 def test_every_reason_of_every_condition_is_explained_once() -> None:
     expected = {("ModelService", condition): sorted(reasons) for condition, reasons in REASONS.items()}
     expected["BudgetPolicy and ClusterBudgetPolicy", "Ready"] = sorted(BUDGET_REASONS)
+    expected["BudgetPolicy and ClusterBudgetPolicy", "WithinSoftLimit"] = sorted(SOFT_LIMIT_REASONS)
     expected["ComputePool", "Ready"] = sorted(POOL_REASONS)
     assert {key: sorted(reasons) for key, reasons in written().items()} == expected

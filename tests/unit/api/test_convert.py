@@ -58,6 +58,12 @@ def test_a_budget_is_enforced_as_the_policy_says_and_hard_when_it_says_nothing(m
     assert policy_of(budget()).enforcement is Enforcement.HARD
 
 
+def test_amounts_are_read_exactly_and_what_is_absent_bounds_nothing() -> None:
+    given = policy_of(budget(limit="0.000001", softLimit="0.5", maxRatePerHour="130"))
+    assert (given.limit, given.soft_limit, given.max_rate) == (1, 500_000, 130_000_000)
+    assert (policy_of(budget()).soft_limit, policy_of(budget()).max_rate) == (None, None)
+
+
 def test_a_budget_of_a_namespace_reaches_no_further_and_one_of_the_cluster_everywhere() -> None:
     own, everywhere = policy_of(budget()), policy_of(cluster_budget())
     assert (own.name, own.scope) == ("ns/team", Scope(frozenset({"ns"})))

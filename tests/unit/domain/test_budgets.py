@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 from modelservice.domain.book import Blocked, Book, Enforcement, Refusal, Terms
-from modelservice.domain.budgets import BUDGET_REASONS, figures, judge_budget, objection_text
+from modelservice.domain.budgets import (
+    BUDGET_REASONS,
+    SOFT_LIMIT_REASONS,
+    figures,
+    judge_budget,
+    judge_soft_limit,
+    objection_text,
+)
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, collect, prove, seal, set_policies
@@ -99,6 +106,30 @@ def test_a_budget_that_refuses_nothing_says_so_with_what_is_left_or_what_is_too_
     )
     unused = judge_budget(replace(TEAM, enforcement=Enforcement.SOFT), None, NOW, refused=False, problem="")
     assert unused.reason == "NotUsedYet"
+
+
+@pytest.mark.parametrize(
+    ("soft", "status", "reason"),
+    [(2 * USD, "True", "NotPassed"), (USD, "True", "NotPassed"), (USD - 1, "False", "SoftLimitPassed")],
+)
+def test_a_soft_limit_is_passed_when_more_is_spent_and_changes_nothing_else(
+    soft: int, status: str, reason: str
+) -> None:
+    softened = replace(TEAM, soft_limit=soft)
+    seen = figures(book(), "ns/team", NOW + HOUR)
+    condition = judge_soft_limit(softened, seen)
+    assert condition is not None
+    assert (condition.type, condition.status, condition.reason) == ("WithinSoftLimit", status, reason)
+    assert condition.reason in SOFT_LIMIT_REASONS
+    ready = judge_budget(softened, seen, NOW + HOUR, refused=False, problem="")
+    assert ready == judge_budget(TEAM, seen, NOW + HOUR, refused=False, problem="")
+
+
+def test_without_a_soft_limit_nothing_is_said_of_it_and_before_any_spending_it_is_not_passed() -> None:
+    assert judge_soft_limit(TEAM, None) is None
+    condition = judge_soft_limit(replace(TEAM, soft_limit=1), None)
+    assert condition is not None
+    assert condition.status == "True"
 
 
 @pytest.mark.parametrize(
