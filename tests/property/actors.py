@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from modelservice.domain import codec, funding, ledger
-from modelservice.domain.book import Book, Refusal, Terms
+from modelservice.domain.book import HORIZON_SECONDS, Book, Refusal, Terms
 from modelservice.domain.fuse import judge
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
@@ -76,8 +76,8 @@ class Operator:
         yield
         book = self._evidence(book, pods, list_date, heartbeats)
         stored = yield from self._store_pages(before)
-        advisory = {policy.name for policy in self.spec.policies_at(past) if not policy.binds}
-        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, advisory)
+        policies = self.spec.policies_at(past)
+        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, policies)
         book, doomed = yield from self._give_up(book, pods)
         book = self._fund(self._shed(book, doomed), pods, doomed)
         admitted = self._admitted(book, pods)
@@ -107,13 +107,13 @@ class Operator:
             yield
         return {account.key for account in sealed}
 
-    def _change_terms(self, book: Book, pods: dict[str, View], advisory: set[str]) -> Book:
+    def _change_terms(self, book: Book, pods: dict[str, View], policies: Sequence[Policy]) -> Book:
         alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
         for placement in list(book.placements.values()):
             if not placement.draining:
                 book = funding.drain(book, placement.name, placement.units.keys() - alive)
         for name in sorted(self.world.workloads):
-            placed = funding.place(book, name, self._terms(name, advisory))
+            placed = funding.place(book, name, self._terms(name, policies))
             assert isinstance(placed, Book)
             book = placed
         return book
@@ -138,13 +138,15 @@ class Operator:
             if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
                 self.world.ungate(uid, pods[uid].version)
 
-    def _terms(self, name: str, advisory: set[str]) -> Terms:
+    def _terms(self, name: str, policies: Sequence[Policy]) -> Terms:
         workload = self.world.workloads[name]
         rate = workload.ceiling * self.faults.cheap_rate_percent // 100
         billing = Billing(workload.stop, workload.tail, workload.minimum)
+        payers = [policy for policy in policies if policy.name in workload.policies]
+        counting = frozenset(policy.name for policy in payers if not policy.binds)
+        horizon = max((policy.horizon for policy in payers if policy.binds), default=HORIZON_SECONDS)
         rates = dict.fromkeys(workload.policies, rate)
-        counting = frozenset(advisory.intersection(rates))
-        return Terms(workload.service, "Inference", "pool", "USD", rates, billing, counting)
+        return Terms(workload.service, "Inference", "pool", "USD", rates, billing, counting, horizon)
 
     def _evidence(self, book: Book, pods: dict[str, View], list_date: int, heartbeats: dict[str, int]) -> Book:
         for placement in list(book.placements.values()):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from modelservice.domain.book import Enforcement
+from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period, Span, Window
 
@@ -80,7 +80,8 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
             opens = epoch + rng.choice([-600, 0, 1800])
             period = Window(opens, opens + rng.choice([5400, 10800]))
         mode = rng.choice(list(Enforcement)) if rng.random() < 0.2 else Enforcement.HARD
-        policies.append(Policy(name, "USD", limit, period, cap, enforcement=mode))
+        ahead = rng.choice([300, 900]) if rng.random() < 0.2 else HORIZON_SECONDS
+        policies.append(Policy(name, "USD", limit, period, cap, enforcement=mode, horizon=ahead))
     begin = epoch * TENTHS
     world = World(rng, begin, workloads, Quirks())
     return world, Spec([(begin, tuple(policies))])

@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
-from modelservice.domain.book import Book, Refusal
-from modelservice.domain.funding import HORIZON_SECONDS, admit, renew
+from modelservice.domain.book import HORIZON_SECONDS, Book, Refusal
+from modelservice.domain.funding import admit, renew
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, collect, prove, seal, set_policies
 from modelservice.domain.money import cost
 from modelservice.domain.periods import Calendar, Period, Window

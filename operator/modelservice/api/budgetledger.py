@@ -76,6 +76,7 @@ class LedgerPlacement(Shape):
     hold_through: Annotated[
         Seconds | None, Field(description="Until when each pod is paid; absent when no policy could refuse it.")
     ] = None
+    horizon: Annotated[Seconds | None, Field(description="How far ahead each pod is paid; absent: 3600 s.")] = None
     billing: Annotated[LedgerBilling, Field(description="For which time each pod is held.")]
     units: Annotated[
         dict[str, Annotated[str, Field(max_length=300, pattern=r"^[0-9]+(@.+)?$")]],

@@ -86,6 +86,19 @@ PERIOD_RULES = (
 )
 
 
+class Admission(Shape):
+    """What is asked of the money before a pod may start."""
+
+    horizon_seconds: Annotated[
+        int,
+        Field(
+            ge=300,
+            le=3600,
+            description="How far ahead each pod is paid; an outage of the operator of half that time stops nothing.",
+        ),
+    ] = 3600
+
+
 class BudgetSpec(Shape):
     """What is decided: the parts that both kinds share."""
 
@@ -123,6 +136,9 @@ class BudgetSpec(Shape):
         ),
         amount("maxRatePerHour"),
     ] = None
+    admission: Annotated[Admission | None, Field(description="What is asked of the money before a pod may start.")] = (
+        None
+    )
     period: Annotated[
         Period,
         Field(description="What the limit is for."),

@@ -18,7 +18,7 @@ from modelservice.api.scope import ClusterScope
 from modelservice.api.scope import Selector as ApiSelector
 from modelservice.api.service_status import Artifact as ApiArtifact
 from modelservice.api.service_status import ModelServiceStatus
-from modelservice.domain.book import Enforcement
+from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.demand import Scaling
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import parse_amount, parse_price
@@ -185,6 +185,7 @@ def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) ->
         max_rate=parse_amount(spec.max_rate_per_hour) if spec.max_rate_per_hour is not None else None,
         scope=_scope(obj),
         enforcement=Enforcement(spec.enforcement),
+        horizon=spec.admission.horizon_seconds if spec.admission is not None else HORIZON_SECONDS,
         soft_limit=parse_amount(spec.soft_limit) if spec.soft_limit is not None else None,
     )
 

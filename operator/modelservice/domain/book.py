@@ -35,6 +35,10 @@ class Unit:
         return self.node is not None
 
 
+HORIZON_SECONDS = 3600
+"""How far ahead each pod is paid when it is admitted or renewed, unless the budgets that bind say otherwise."""
+
+
 class Enforcement(StrEnum):
     """What a budget does when its limit is reached: only a hard one refuses, the others count."""
 
@@ -48,7 +52,8 @@ class Terms:
     """For whom and at which price the pods of a placement run.
 
     ``service`` is ``namespace/name``; ``rates`` gives micro-units per hour of one pod for each policy that pays, at the
-    ceiling, in ``currency``; ``advisory`` names those of them that only count and never refuse.
+    ceiling, in ``currency``; ``advisory`` names those of them that only count and never refuse. Each pod is paid
+    ``horizon`` seconds ahead.
     """
 
     service: str
@@ -58,6 +63,7 @@ class Terms:
     rates: Mapping[str, int]
     billing: Billing
     advisory: frozenset[str] = frozenset()
+    horizon: int = HORIZON_SECONDS
 
     @property
     def binding(self) -> tuple[str, ...]:

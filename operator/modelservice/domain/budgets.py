@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from modelservice.domain.book import Account, Blocked, Book
 from modelservice.domain.conditions import Condition
-from modelservice.domain.funding import HORIZON_SECONDS
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.periods import Window
@@ -95,7 +94,7 @@ def judge_budget(
     if refused:
         text = (
             f"{format_amount(seen.available)} {currency} of {limit} {currency} is left, too little for a pod that is "
-            f"wanted or for {HORIZON_SECONDS} s more of one that runs."
+            f"wanted or for {policy.horizon} s more of one that runs."
         )
         return ready("False", "Exhausted", text)
     return ready(

@@ -13,10 +13,10 @@
                      "units": {"<pod UID>": "<start>" or "<start>@<node>" or "<start>@<node>/<latest>"}}]}
 
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
-``holdThrough`` are left out when unset, ``enforcement`` of an account when it is Hard, and ``advisory``, those policies
-of a placement that only count, when there are none. ``posted`` and ``held`` follow from the rest: they let anybody
-check posted + held <= limit, and reading refuses a book in which they do not fit. Placements without units are not
-written.
+``holdThrough`` are left out when unset, and so is what is as usual: ``enforcement`` of an account when it is Hard,
+``horizon`` of a placement when it is 3600, and ``advisory``, its policies that only count, when there are none.
+``posted`` and ``held`` follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book
+in which they do not fit. Placements without units are not written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .book import Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
 from .prices import Billing
 
 Json = Mapping[str, Any]
@@ -136,6 +136,8 @@ def _encode_placement(placement: Placement) -> dict[str, Any]:
         },
         "units": {uid: _encode_unit(unit) for uid, unit in sorted(placement.units.items())},
     }
+    if terms.horizon != HORIZON_SECONDS:
+        row["horizon"] = terms.horizon
     if terms.advisory:
         row["advisory"] = sorted(terms.advisory)
     if placement.hold_through is not None:
@@ -153,6 +155,7 @@ def _decode_placement(row: Json) -> Placement:
         rates=dict(row.get("rates", {})),
         billing=Billing(billing["stop"], billing["tail"], billing["minimum"], billing["late"]),
         advisory=frozenset(row.get("advisory", ())),
+        horizon=row.get("horizon", HORIZON_SECONDS),
     )
     units = {uid: _decode_unit(text) for uid, text in row["units"].items()}
     return Placement(row["name"], terms, row.get("holdThrough"), units)

@@ -8,9 +8,6 @@ from dataclasses import replace
 from .book import Blocked, Book, Placement, Refusal, Terms, Unit
 from .ledger import WRITE_SECONDS, bill
 
-HORIZON_SECONDS = 3600
-"""How far ahead each pod is paid when it is admitted or renewed."""
-RENEW_BELOW_SECONDS = HORIZON_SECONDS // 2
 LEAST_GAIN_SECONDS = 60
 """A renewal that gains less is refused: it is not worth a write."""
 MAX_UNITS = 5000
@@ -55,7 +52,7 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
         return book
     cut = book
     units = dict(placement.units)
-    repriced = replace(terms, advisory=old.advisory) != old
+    repriced = replace(terms, advisory=old.advisory, horizon=old.horizon) != old
     for uid, unit in placement.units.items():
         if unit.proven and repriced:
             cut = bill(cut, old, unit, book.time)
@@ -98,11 +95,11 @@ def renew(book: Book, workload: str) -> Book | Refusal:
     placement = book.placements.get(workload)
     if placement is None or placement.hold_through is None or not placement.units:
         return book
-    hold = placement.hold_through
-    if hold - book.time >= RENEW_BELOW_SECONDS:
+    hold, horizon = placement.hold_through, placement.terms.horizon
+    if hold - book.time >= horizon // 2:
         return book
     free = _free(book, placement)
-    full = replace(placement, hold_through=book.time + HORIZON_SECONDS)
+    full = replace(placement, hold_through=book.time + horizon)
     refusal = _shortfall(book, free, placement, full)
     if refusal is None:
         return book.with_placement(full)
@@ -110,7 +107,7 @@ def renew(book: Book, workload: str) -> Book | Refusal:
     def funded(end: int) -> bool:
         return _shortfall(book, free, placement, replace(placement, hold_through=end)) is None
 
-    reached = _latest(hold, book.time + HORIZON_SECONDS, funded)
+    reached = _latest(hold, book.time + horizon, funded)
     if reached < max(hold, book.time) + LEAST_GAIN_SECONDS:
         return refusal
     return book.with_placement(replace(placement, hold_through=reached))
@@ -138,7 +135,7 @@ def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
     hold = placement.hold_through
     raised = replace(
         placement,
-        hold_through=None if hold is None else max(hold, book.time + HORIZON_SECONDS),
+        hold_through=None if hold is None else max(hold, book.time + placement.terms.horizon),
         units={**placement.units, **fresh},
     )
     return _shortfall(book, _free(book, placement), placement, raised) or book.with_placement(raised)

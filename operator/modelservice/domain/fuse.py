@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelservice.domain.book import Book
-from modelservice.domain.funding import HORIZON_SECONDS
+from modelservice.domain.book import HORIZON_SECONDS, Book
 from modelservice.domain.settlement import Deletion
 from modelservice.domain.snapshot import Pod
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
-from .book import Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
 from .money import cost
 from .periods import Period, Span, Window
 from .scope import Scope
@@ -39,7 +39,8 @@ class Policy:
     """What a budget asks for.
 
     ``name`` is ``namespace/name``, or only the name for one of the cluster; ``limit`` is in micro-units per period,
-    ``max_rate`` in micro-units per hour. ``soft_limit``, in micro-units per period, is only reported on.
+    ``max_rate`` in micro-units per hour. ``soft_limit``, in micro-units per period, is only reported on. Each pod
+    is paid ``horizon`` seconds ahead.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Policy:
     scope: Scope = field(default_factory=Scope)
     enforcement: Enforcement = Enforcement.HARD
     soft_limit: int | None = None
+    horizon: int = HORIZON_SECONDS
 
     @property
     def binds(self) -> bool:

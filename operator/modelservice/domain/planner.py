@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from modelservice.domain.book import Blocked, Book, Refusal, Terms
+from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Terms
 from modelservice.domain.funding import admit, place, renew
 from modelservice.domain.ledger import advance, close, set_policies
 from modelservice.domain.placement import Option, price
@@ -122,7 +122,8 @@ def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]
         refusal = Refusal(Blocked.CURRENCY, foreign[0][0], currency=foreign[0][1]) if foreign else None
         rates = {policy.name: option.ceiling for policy in payers}
         advisory = frozenset(policy.name for policy in payers if not policy.binds)
-        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory)
+        horizon = max((policy.horizon for policy in payers if policy.binds), default=HORIZON_SECONDS)
+        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory, horizon)
         live = _live(snapshot, workload)
         unpaid = want > 0 and snapshot.budget_required and not rates
         want = min(want, live) if unpaid else want

@@ -64,6 +64,12 @@ def test_amounts_are_read_exactly_and_what_is_absent_bounds_nothing() -> None:
     assert (policy_of(budget()).soft_limit, policy_of(budget()).max_rate) == (None, None)
 
 
+def test_pods_are_paid_an_hour_ahead_unless_the_policy_says_otherwise() -> None:
+    asked: list[dict[str, Any]] = [{}, {"admission": {}}, {"admission": {"horizonSeconds": 300}}]
+    horizons = [policy_of(budget(**more)).horizon for more in asked]
+    assert horizons == [3600, 3600, 300]
+
+
 def test_a_budget_of_a_namespace_reaches_no_further_and_one_of_the_cluster_everywhere() -> None:
     own, everywhere = policy_of(budget()), policy_of(cluster_budget())
     assert (own.name, own.scope) == ("ns/team", Scope(frozenset({"ns"})))

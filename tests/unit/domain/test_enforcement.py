@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Blocked, Book, Enforcement, Refusal
+from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Enforcement, Refusal
 from modelservice.domain.codec import decode, encode
-from modelservice.domain.funding import HORIZON_SECONDS, admit, drain, may_ungate, place, renew
+from modelservice.domain.funding import admit, drain, may_ungate, place, renew
 from modelservice.domain.ledger import Policy, advance, close, prove, set_policies
 
 from tests.unit.domain.books import FOR_ONE, LATE, NOW, STOP, TEAM, WORK, admitted, opened, policy, posted, sure, terms
@@ -81,6 +81,13 @@ def test_a_budget_of_another_currency_that_only_counts_is_left_out() -> None:
     euros = replace(COUNTED, currency="EUR")
     assert sure(place(opened(soft(), of=COUNTED), "team/other", euros)).placements["team/other"].terms.rates == {}
     assert isinstance(place(opened(), "team/other", replace(terms(), currency="EUR")), Refusal)
+
+
+def test_a_horizon_is_stored_when_it_is_not_the_usual_one() -> None:
+    book = admitted(opened(of=replace(terms(), horizon=600)), "a")
+    assert encode(book)["placements"][0]["horizon"] == 600
+    assert decode(encode(book)) == book
+    assert "horizon" not in encode(admitted(opened(), "a"))["placements"][0]
 
 
 def test_a_changed_enforcement_counts_at_once_and_is_stored() -> None:

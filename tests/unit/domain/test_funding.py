@@ -1,12 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Blocked, Book, Refusal, Unit
+from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Unit
 from modelservice.domain.funding import (
-    HORIZON_SECONDS,
     LEAST_GAIN_SECONDS,
     MAX_UNITS,
-    RENEW_BELOW_SECONDS,
     admit,
     drain,
     may_ungate,
@@ -149,10 +147,27 @@ def test_a_full_ledger_refuses() -> None:
 
 def test_a_hold_is_renewed_below_half_of_the_horizon() -> None:
     book = admitted(opened(), "a")
-    still = advance(book, NOW + RENEW_BELOW_SECONDS)
+    still = advance(book, NOW + HORIZON_SECONDS // 2)
     assert renew(still, WORK) == still
-    later = advance(book, NOW + RENEW_BELOW_SECONDS + 1)
+    later = advance(book, NOW + HORIZON_SECONDS // 2 + 1)
     assert sure(renew(later, WORK)).placements[WORK].hold_through == later.time + HORIZON_SECONDS
+
+
+def test_the_horizon_of_the_terms_says_how_far_ahead_a_pod_is_paid_and_when_again() -> None:
+    book = admitted(opened(of=replace(terms(), horizon=600)), "a")
+    assert book.placements[WORK].hold_through == NOW + 600
+    assert worst(book) == 600 + LATE + STOP
+    assert renew(advance(book, NOW + 300), WORK) == advance(book, NOW + 300)
+    assert sure(renew(advance(book, NOW + 301), WORK)).placements[WORK].hold_through == NOW + 901
+
+
+def test_another_horizon_cuts_nothing_and_takes_nothing_back() -> None:
+    book = advance(prove(admitted(opened(), "a"), "a", NOW, "n"), NOW + 100)
+    shorter = sure(place(book, WORK, replace(terms(), horizon=600)))
+    assert shorter.placements[WORK].hold_through == NOW + HORIZON_SECONDS
+    assert (shorter.accounts, shorter.placements[WORK].units) == (book.accounts, book.placements[WORK].units)
+    longer = sure(renew(sure(place(shorter, WORK, terms())), WORK))
+    assert longer.placements[WORK].hold_through == NOW + HORIZON_SECONDS
 
 
 def test_a_renewal_reaches_as_far_as_the_money_and_a_small_gain_is_refused() -> None:

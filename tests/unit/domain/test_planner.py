@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from modelservice.domain.book import Blocked, Book
+from modelservice.domain.book import Blocked, Book, Enforcement
 from modelservice.domain.ledger import Policy
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
@@ -107,6 +107,19 @@ def test_a_budget_of_another_pool_or_role_is_not_the_one_that_is_required() -> N
     assert payers(view(1, CPU), elsewhere) == ((), False, 1)
     assert payers(view(1, CPU), elsewhere, required=True) == ((), True, 0)
     assert payers(view(1, CPU), elsewhere, scoped("all"), required=True) == (("all",), False, 1)
+
+
+def test_the_longest_horizon_of_the_budgets_that_bind_counts() -> None:
+    def horizon(*policies: Policy) -> int:
+        (grant,) = plan(snapshot(view(1, CPU), policies=policies), NOW).funding.values()
+        assert grant.terms is not None
+        return grant.terms.horizon
+
+    short, middle = replace(policy(), horizon=300), replace(policy(name="b"), horizon=900)
+    counting = replace(policy(name="c"), horizon=1800, enforcement=Enforcement.SOFT)
+    assert horizon(short) == 300
+    assert horizon(short, middle, counting) == 900
+    assert horizon(counting) == horizon() == HOUR
 
 
 def test_the_budget_with_the_least_decides_whoever_made_it() -> None:
