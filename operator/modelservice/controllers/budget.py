@@ -29,7 +29,7 @@ from modelservice.ports import EventSink
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
 FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf")
-"""What of the status comes from the book; it stays when the book does not say it any more."""
+"""What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
 
@@ -75,7 +75,7 @@ class Budgets:
                 }
                 for one in conditions
             ],
-            **self._figures(obj, seen, now),
+            **self._figures(obj, seen, now, kept=book is None or condition.reason == "WindowOver"),
             "guarantee": self._guarantee(policy, condition, now),
         }
         told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
@@ -122,11 +122,11 @@ class Budgets:
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
         return {"level": made.level.value, "becauseOf": made.because_of}
 
-    def _figures(self, obj: Object, seen: Figures | None, now: int) -> dict[str, Any]:
-        """The figures; those of the last write while they have hardly moved, or while the book does not say them."""
+    def _figures(self, obj: Object, seen: Figures | None, now: int, *, kept: bool) -> dict[str, Any]:
+        """The figures; those of the last write while they have hardly moved, and when the book does not say any."""
         before = obj.get("status") or {}
         if seen is None:
-            return {name: before[name] for name in FIGURES if name in before}
+            return {name: before[name] for name in FIGURES if name in before} if kept else {}
         account = seen.account
         fresh = {
             "period": {

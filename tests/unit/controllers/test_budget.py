@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelservice.controllers.budget import BudgetPolicies
+from modelservice.api.budgetpolicy import BudgetPolicy
+from modelservice.controllers.budget import Budgets
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Book
@@ -63,7 +64,8 @@ async def shown(world: World) -> dict[str, Any] | None:
     paper = Paper()
     world.caches.policies.observe(TEAM)
     unwatched = Safeguards(world, paper, "system", ())  # type: ignore[arg-type]
-    policies = BudgetPolicies(world, paper, paper, unwatched)  # type: ignore[arg-type]
+    cache = world.caches.policies
+    policies = Budgets(world, paper, paper, unwatched, cache, BudgetPolicy)  # type: ignore[arg-type]
     await policies.reconcile(Key("BudgetPolicy", "ns", "team"))
     return paper.written[0] if paper.written else None
 

@@ -1,0 +1,166 @@
+"""What a budget's status and Events say, pass after pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelservice.api.budgetpolicy import BudgetPolicy, BudgetPolicyStatus, ClusterBudgetPolicy
+from modelservice.controllers.budget import Budgets
+from modelservice.controllers.safeguards import Safeguards
+from modelservice.controllers.world import World
+from modelservice.domain.book import Blocked, Enforcement, Refusal
+from modelservice.domain.ledger import advance, prove, set_policies
+from modelservice.domain.planner import Refused
+from modelservice.domain.rehearsal import Objection
+from modelservice.domain.specs import ServiceName
+from modelservice.kit.objects import Key
+from modelservice.kit.status import StatusWriter
+from modelservice.ports import Answer
+
+from tests.unit.domain.books import MONTH_END, NOW, WORK, admitted, opened, policy, terms
+
+KEY = Key("BudgetPolicy", "team", "monthly")
+
+
+class Ear:
+    """Stores each status as the next version of the object."""
+
+    async def replace_status(self, obj: dict[str, Any], *, manager: str) -> Answer:
+        assert manager == "tests"
+        version = str(int(obj["metadata"]["resourceVersion"]) + 1)
+        return Answer({**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}, 0)
+
+
+@dataclass
+class Desk:
+    """The time, and one policy with its controller; keeps the Events."""
+
+    seconds: int = NOW
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world = World(self)
+        self.writer = StatusWriter(Ear(), manager="tests")
+        self.unwatched = Safeguards(self.world, None, "system", ())  # type: ignore[arg-type]
+        self.budgets = Budgets(self.world, self.writer, self, self.unwatched, self.world.caches.policies, BudgetPolicy)
+
+    def monotonic(self) -> float:
+        return float(self.seconds)
+
+    def wall(self) -> float:
+        return float(self.seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def emit(self, about: dict[str, Any], *, reason: str, message: str, warning: bool = False) -> None:
+        assert warning
+        assert about["metadata"]["name"] == "monthly"
+        self.told.append((reason, message))
+
+    def write(self, **spec: Any) -> None:
+        """A person writes the policy."""
+        period = {"calendar": "Month", "timeZone": "UTC"}
+        meta = {"namespace": "team", "name": "monthly", "uid": "u", "generation": 1, "resourceVersion": "1"}
+        given = {"currency": "USD", "limit": "1.00", "period": period, **spec}
+        self.world.caches.policies.observe({"kind": "BudgetPolicy", "metadata": meta, "spec": given})
+
+    async def look(self, now: int) -> dict[str, Any]:
+        """One pass; the status after it, which the schema takes."""
+        self.seconds = now
+        await self.budgets.reconcile(KEY)
+        (stored,) = self.world.caches.policies.values()
+        BudgetPolicyStatus.model_validate(stored["status"])
+        status: dict[str, Any] = stored["status"]
+        return status
+
+
+def reasons(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+
+
+async def test_a_soft_limit_that_is_passed_is_told_once_in_each_period() -> None:
+    desk = Desk()
+    desk.write(softLimit="0.001")
+    book = prove(admitted(opened(policy(10**6)), "a"), "a", NOW, "n")
+    desk.world.book = book
+    assert reasons(await desk.look(NOW + 900))["WithinSoftLimit"] == ("True", "NotPassed")
+    for late in (1100, 1200):
+        status = await desk.look(NOW + late)
+        assert reasons(status) == {"Ready": ("True", "Funded"), "WithinSoftLimit": ("False", "SoftLimitPassed")}
+    assert [reason for reason, _ in desk.told] == ["BudgetSoftLimitPassed"]
+    assert "0.001 USD" in desk.told[0][1]
+    desk.world.book = set_policies(advance(book, MONTH_END + 1), [policy(10**9)])
+    assert reasons(await desk.look(MONTH_END + 900))["WithinSoftLimit"] == ("True", "NotPassed")
+    await desk.look(MONTH_END + 1100)
+    assert [reason for reason, _ in desk.told].count("BudgetSoftLimitPassed") == 2
+
+
+def objection(service: str, pods: int, have: int) -> Objection:
+    why = Refusal(Blocked.LIMIT, "team/monthly", 2_000_000, have, "USD")
+    return Objection(ServiceName("team", service), Refused(why, pods))
+
+
+async def test_what_a_budget_on_trial_would_refuse_is_told_once_and_kept_with_its_first_figures() -> None:
+    desk = Desk()
+    desk.write(enforcement="DryRun")
+    trial = policy(10**6, enforcement=Enforcement.DRY_RUN)
+    desk.world.book = admitted(opened(trial, of=terms(advisory=("team/monthly",))), "a")
+    assert "wouldRefuse" not in await desk.look(NOW)
+    desk.world.objections = {"team/monthly": (objection("chat", 2, 500_000),)}
+    first = await desk.look(NOW + 5)
+    desk.world.objections = {"team/monthly": (objection("chat", 2, 400_000),)}
+    second = await desk.look(NOW + 70)
+    assert first["wouldRefuse"] == second["wouldRefuse"]
+    assert first["wouldRefuse"][0]["have"] == "0.50"
+    assert reasons(second)["Ready"] == ("False", "WouldRefuse")
+    desk.world.objections = {"team/monthly": (objection("chat", 3, 400_000), objection("rank", 1, 0))}
+    third = await desk.look(NOW + 80)
+    assert [(row["service"], row["replicas"]) for row in third["wouldRefuse"]] == [("team/chat", 3), ("team/rank", 1)]
+    assert [reason for reason, _ in desk.told] == ["BudgetWouldRefuse"] * 3
+    desk.world.objections = {}
+    last = await desk.look(NOW + 90)
+    assert "wouldRefuse" not in last
+    assert reasons(last)["Ready"] == ("True", "Funded")
+    assert last["guarantee"]["level"] == "BestEffort"
+    assert "Enforcement is DryRun: nothing is refused." in last["guarantee"]["becauseOf"]
+
+
+async def test_the_last_figures_stay_when_the_book_does_not_say_them_any_more() -> None:
+    desk = Desk()
+    desk.write(period={"window": {"from": "2026-07-10T00:00:00Z", "to": "2026-07-10T13:00:00Z"}})
+    desk.world.book = prove(admitted(opened(policy(10**6)), "a"), "a", NOW, "n")
+    before = await desk.look(NOW + 60)
+    desk.world.book = opened(policy(1, name="other/one"))
+    after = await desk.look(NOW + 7200)
+    assert reasons(after)["Ready"] == ("False", "WindowOver")
+    assert {name: after[name] for name in ("spent", "limit", "period")} == {
+        name: before[name] for name in ("spent", "limit", "period")
+    }
+    assert [reason for reason, _ in desk.told] == ["BudgetWindowOver"]
+
+
+async def test_a_budget_that_cannot_be_honoured_says_that_it_pays_for_nothing() -> None:
+    desk = Desk()
+    desk.write(period={"calendar": "Day", "timeZone": "Mars/Olympus"})
+    desk.world.book = opened(policy(1, name="other/one"))
+    status = await desk.look(NOW)
+    assert reasons(status) == {"Ready": ("False", "Invalid")}
+    assert "It pays for nothing" in status["conditions"][0]["message"]
+    assert "It pays for nothing" in status["guarantee"]["becauseOf"]
+
+
+async def test_a_budget_of_the_cluster_is_read_as_one() -> None:
+    desk = Desk()
+    cache = desk.world.caches.cluster_policies
+    meta = {"name": "monthly", "uid": "u", "generation": 1, "resourceVersion": "1"}
+    spec = {"currency": "USD", "limit": "1.00", "period": {"calendar": "Month", "timeZone": "UTC"}}
+    cache.observe({"kind": "ClusterBudgetPolicy", "metadata": meta, "spec": spec})
+    desk.world.book = opened(policy(10**6, name="monthly"), of=terms(payers=("monthly",)))
+    assert WORK in desk.world.book.placements
+    budgets = Budgets(desk.world, desk.writer, desk, desk.unwatched, cache, ClusterBudgetPolicy)
+    await budgets.reconcile(Key("ClusterBudgetPolicy", "", "monthly"))
+    (stored,) = cache.values()
+    assert stored["status"]["limit"] == "1.00"
+    assert stored["status"]["period"]["name"].startswith("monthly.")
