@@ -65,6 +65,8 @@ class Operator:
     def reconcile(self) -> Iterator[None]:
         """One pass; each yield is a point at which time may pass or the process may die."""
         world, began = self.world, self.world.now
+        # The plan is made before the book is read: a price that falls after money time holds from the next pass on.
+        ceilings = {name: workload.ceiling for name, workload in world.workloads.items()}
         value, version, date = world.get_book()
         yield
         before = codec.decode(value)
@@ -77,7 +79,8 @@ class Operator:
         book = self._evidence(book, pods, list_date, heartbeats)
         stored = yield from self._store_pages(before)
         policies = self.spec.policies_at(past)
-        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, policies)
+        terms = {name: self._terms(name, ceiling, policies) for name, ceiling in sorted(ceilings.items())}
+        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, terms)
         book, doomed = yield from self._give_up(book, pods)
         book = self._fund(self._shed(book, doomed), pods, doomed)
         admitted = self._admitted(book, pods)
@@ -107,13 +110,13 @@ class Operator:
             yield
         return {account.key for account in sealed}
 
-    def _change_terms(self, book: Book, pods: dict[str, View], policies: Sequence[Policy]) -> Book:
+    def _change_terms(self, book: Book, pods: dict[str, View], terms: dict[str, Terms]) -> Book:
         alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
         for placement in list(book.placements.values()):
             if not placement.draining:
                 book = funding.drain(book, placement.name, placement.units.keys() - alive)
-        for name in sorted(self.world.workloads):
-            placed = funding.place(book, name, self._terms(name, policies))
+        for name, wanted in terms.items():
+            placed = funding.place(book, name, wanted)
             assert isinstance(placed, Book)
             book = placed
         return book
@@ -138,9 +141,9 @@ class Operator:
             if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
                 self.world.ungate(uid, pods[uid].version)
 
-    def _terms(self, name: str, policies: Sequence[Policy]) -> Terms:
+    def _terms(self, name: str, ceiling: int, policies: Sequence[Policy]) -> Terms:
         workload = self.world.workloads[name]
-        rate = workload.ceiling * self.faults.cheap_rate_percent // 100
+        rate = ceiling * self.faults.cheap_rate_percent // 100
         billing = Billing(workload.stop, workload.tail, workload.minimum)
         payers = [policy for policy in policies if policy.name in workload.policies]
         counting = frozenset(policy.name for policy in payers if not policy.binds)
