@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Book, Unit
-from modelservice.domain.funding import HORIZON_SECONDS
+from modelservice.domain.book import HORIZON_SECONDS, Book, Unit
 from modelservice.domain.fuse import judge
 from modelservice.domain.snapshot import BreakGlass, Pod
 from modelservice.domain.specs import Role, ServiceName
