@@ -28,8 +28,8 @@ def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = N
 
     Deleted are pods that are past the end of their hold, gated or not, and pods without a gate that are in no unit. A
     gated pod in no unit costs nothing and stays. ``read_at`` is the Date of an older book when the present one cannot
-    be read: its holds still prove until when its pods are paid, but of other pods it proves nothing until a horizon has
-    passed, for whoever was admitted after it was paid that long at least.
+    be read: its holds still prove until when its pods are paid, but of other pods it proves nothing until the longest
+    horizon has passed, for whoever was admitted after it may be paid that long.
     """
     holds = {uid: placement.hold_through for placement in book.placements.values() for uid in placement.units}
     unknown_too = read_at is None or date - read_at >= HORIZON_SECONDS
