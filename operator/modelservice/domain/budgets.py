@@ -79,10 +79,15 @@ def judge_budget(
             f"make a policy with another name, or use {booked}. Nothing is started or counted until then."
         )
         return ready("False", "Invalid", text)
-    if not policy.binds:
-        return ready(*_judge_advice(policy, seen, objections))
+    if policy.binds:
+        return ready(*_judge_limit(policy, seen, refused=refused))
+    return ready(*_judge_advice(policy, seen, objections))
+
+
+def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tuple[str, str, str]:
+    """Status, reason and sentence of a budget that refuses what it has no money for."""
     if seen is None:
-        return ready("True", "NotUsedYet", "Nothing has been held for this budget yet.")
+        return "True", "NotUsedYet", "Nothing has been held for this budget yet."
     limit, currency = format_amount(seen.account.limit), seen.account.currency
     if seen.spent + seen.held > seen.account.limit:
         over = format_amount(seen.spent + seen.held - seen.account.limit)
@@ -90,16 +95,15 @@ def judge_budget(
             f"{over} {currency} more is spent and held than the limit of {limit} {currency} allows, since the limit "
             "was lowered or a pod ran without a hold: nothing is started or renewed until that is over."
         )
-        return ready("False", "LimitLowered", text)
+        return "False", "LimitLowered", text
+    left = format_amount(seen.available)
     if refused:
         text = (
-            f"{format_amount(seen.available)} {currency} of {limit} {currency} is left, too little for a pod that is "
-            f"wanted or for {policy.horizon} s more of one that runs."
+            f"{left} {currency} of {limit} {currency} is left, too little for a pod that is wanted or for "
+            f"{policy.horizon} s more of one that runs."
         )
-        return ready("False", "Exhausted", text)
-    return ready(
-        "True", "Funded", f"{format_amount(seen.available)} {currency} of {limit} {currency} can still be held."
-    )
+        return "False", "Exhausted", text
+    return "True", "Funded", f"{left} {currency} of {limit} {currency} can still be held."
 
 
 def judge_soft_limit(policy: Policy, seen: Figures | None) -> Condition | None:

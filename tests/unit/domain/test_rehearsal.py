@@ -81,6 +81,15 @@ def test_a_trial_in_another_currency_objects_and_counts_nothing() -> None:
     assert plan(seen, NOW).services[ServiceName("ns", "chat")].counters == ()
 
 
+def test_a_budget_that_only_counts_cannot_refuse_by_its_currency_and_one_that_binds_does() -> None:
+    soft = replace(policy(currency="EUR", name="soft"), enforcement=Enforcement.SOFT)
+    refused = plan(snapshot(view(1, CPU), policies=(policy(currency="EUR"),)), NOW).services[ServiceName("ns", "chat")]
+    counted = plan(snapshot(view(1, CPU), policies=(soft,)), NOW).services[ServiceName("ns", "chat")]
+    assert refused.refused is not None
+    assert (refused.refused.why.blocked_by, refused.funded) == (Blocked.CURRENCY, 0)
+    assert (counted.refused, counted.funded) == (None, 1)
+
+
 def test_a_soft_budget_is_not_rehearsed() -> None:
     seen = snapshot(view(4, CPU), policies=(replace(trial(max_rate=1), enforcement=Enforcement.SOFT),))
     assert rehearse(seen, NOW) == {}
