@@ -152,7 +152,8 @@ def close(book: Book, uid: str, end: int) -> Book:
     begun = unit.start if unit.latest is None else unit.latest
     if not unit.proven:
         begun = end if placement.hold_through is None else min(end, placement.hold_through + billing.late)
-    least = begun + billing.minimum + 1 if billing.minimum else 0
+    # A kubelet cuts the fraction of a start off; the bound of a start that was never seen has none.
+    least = begun + billing.minimum + int(unit.proven) if billing.minimum else 0
     until = max(end, least) + billing.tail
     return bill(book, placement.terms, unit, until).without_unit(uid)
 

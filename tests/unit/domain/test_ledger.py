@@ -176,7 +176,12 @@ def test_a_minimum_counts_from_the_latest_time_at_which_billing_can_have_begun()
     unseen = admitted(opened(of=terms(billing=minimum)), "a")
     assert posted(close(short, "a", NOW + 50)) == 40 + 61
     assert posted(close(short, "a", NOW + 500)) == 500
-    assert posted(close(unseen, "a", NOW + 50)) == 50 + 61
+    assert posted(close(unseen, "a", NOW + 50)) == 50 + 60
+
+
+def test_a_pod_that_was_never_seen_bound_costs_no_more_than_was_held_for_it() -> None:
+    unseen = admitted(opened(of=terms(billing=Billing(STOP, minimum=600, late=LATE))), "a")
+    assert posted(close(unseen, "a", NOW + 3600 + LATE + STOP)) == worst(unseen)
 
 
 def test_to_close_or_release_an_unknown_pod_changes_nothing() -> None:
