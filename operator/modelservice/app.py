@@ -22,6 +22,7 @@ from modelservice.adapters.probes import ProbeServer
 from modelservice.adapters.prometheus import Prometheus
 from modelservice.adapters.telemetry import Metric, Telemetry
 from modelservice.controllers.assembly import assemble
+from modelservice.domain.gauges import GAUGES
 from modelservice.kit.apply import ChildApplier
 from modelservice.kit.clock import SystemClock
 from modelservice.kit.controller import Reconcile, Workers
@@ -279,6 +280,12 @@ def _raise_first(done: Iterable[asyncio.Task[Any]]) -> None:
 
 METRICS = (
     Metric("book_writes_total", "Writes of the book of budgets.", (), "counter"),
+    Metric(
+        "book_conflicts_total",
+        "Passes over the book begun anew: it had changed since its read, or the write would have come too late.",
+        (),
+        "counter",
+    ),
     Metric("metrics_available", "1 while Prometheus answers, 0 while it does not."),
 )
 
@@ -290,6 +297,7 @@ def build(tools: Tools) -> Controllers:
     url = tools.settings.prometheus_url
     prometheus = Prometheus(url) if url else None
     made = assemble(tools, prometheus)
+    tools.telemetry.expose(GAUGES, made.gauges)
     tasks = (*made.tasks, prometheus.keep_open) if prometheus else made.tasks
     return Controllers(made.sources, made.reconcilers, tasks)
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from modelservice.domain import gauges
+from modelservice.domain.money import MICROS
 
 PREFIX = "modelservice_operator_"
 
@@ -80,6 +85,10 @@ class Telemetry:
                     name, metric.help, metric.labels, registry=self.registry, buckets=QUICK
                 )
 
+    def expose(self, families: Sequence[gauges.Gauge], read: Callable[[], Iterable[gauges.Reading]]) -> None:
+        """Show these gauges as `read` gives them at each scrape: a series lives no longer than its reading."""
+        self.registry.register(_Exposed(families, read))
+
     def count(self, name: str, amount: float = 1, /, **labels: str) -> None:
         """Add to a counter."""
         counter = self._counters[name]
@@ -103,6 +112,32 @@ class Telemetry:
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposed(Collector):
+    """Gauges that nobody sets; here, and only here, money becomes a float."""
+
+    families: Sequence[gauges.Gauge]
+    read: Callable[[], Iterable[gauges.Reading]]
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The families without a series."""
+        return self._empty().values()
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """The families with what is read now."""
+        made = self._empty()
+        for reading in self.read():
+            value = reading.value / MICROS if reading.gauge.money else reading.value
+            made[reading.gauge.name].add_metric(reading.labels, value)
+        return made.values()
+
+    def _empty(self) -> dict[str, GaugeMetricFamily]:
+        return {
+            family.name: GaugeMetricFamily(PREFIX + family.name, family.help, labels=family.labels)
+            for family in self.families
+        }
 
 
 class JsonFormatter(logging.Formatter):

@@ -11,7 +11,7 @@ from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
 from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
-from modelservice.cli import ungate
+from modelservice.cli import cost, ungate
 from modelservice.cli.fuse import FuseProcess
 from modelservice.kit.leader import LeaseLost
 from modelservice.settings import Settings, SettingsError
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser("ungate", help="break-glass: let one pod run although no money is held for it")
     )
     commands.add_parser("version", help="print the version")
+    cost.add_parser(commands)
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "run":
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve("fuse", lambda settings: FuseProcess(settings).run())
         case "ungate":
             return break_glass(parsed)
+        case "cost":
+            return cost.report(parsed)
         case _:
             print(__version__)
             return 0

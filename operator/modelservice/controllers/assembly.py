@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,11 +10,13 @@ from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.budget import Budgets
 from modelservice.controllers.computepool import ComputePools
+from modelservice.controllers.gauges import Gauges
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
 from modelservice.controllers.planning import Planner
 from modelservice.controllers.safeguards import LOOK_SECONDS, Safeguards
 from modelservice.controllers.world import SELECTOR, World, service_name
+from modelservice.domain.gauges import Reading
 from modelservice.domain.specs import ServiceName
 from modelservice.kit.apply import ChildApplier
 from modelservice.kit.controller import Reconcile
@@ -32,11 +34,12 @@ Changed = Callable[[Object, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What runs: the watched kinds, who reconciles which kind of key, and the tasks of the leader."""
+    """What runs: the watched kinds, who reconciles which kind of key, the tasks of the leader, the book's gauges."""
 
     sources: Sequence[Source]
     reconcilers: Mapping[str, Reconcile]
     tasks: Sequence[Callable[[], Awaitable[None]]]
+    gauges: Callable[[], Iterable[Reading]]
 
 
 @dataclass(slots=True)
@@ -84,8 +87,9 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     safeguards = Safeguards(
         world, tools.kube, settings.namespace, settings.admission_policies.split(), LOOK_SECONDS * scale
     )
+    absences = Absences(world, tools.kube)
     bookkeeper = Bookkeeper(
-        world, tools.kube, tools.events, settings.namespace, margin, Absences(world, tools.kube), safeguards
+        world, tools.kube, tools.events, settings.namespace, margin, absences, safeguards, tools.telemetry
     )
 
     def wake(name: ServiceName) -> None:
@@ -123,6 +127,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
         (planner.run, safeguards.run),
+        Gauges(world).read,
     )
 
 

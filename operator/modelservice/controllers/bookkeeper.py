@@ -19,6 +19,7 @@ from modelservice.domain.planner import Plan
 from modelservice.domain.settlement import Deletion, End, Evidence, Settlement, settle
 from modelservice.domain.snapshot import Pod
 from modelservice.kit.errors import ApiError, Conflict, NotFound
+from modelservice.kit.meter import Meter
 from modelservice.kit.objects import Object, Ref
 from modelservice.kit.parallel import together
 from modelservice.ports import EventSink, KubeClient
@@ -43,6 +44,7 @@ class Bookkeeper:
     margin: int
     absences: Absences
     safeguards: Safeguards
+    meter: Meter
     ends: dict[str, End] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_at: float | None = None
@@ -57,6 +59,7 @@ class Bookkeeper:
                 try:
                     return await self._pass(plan, policies)
                 except Conflict:
+                    self.meter.count("book_conflicts_total")
                     log.info("The book was changed by somebody else meanwhile; it is read again")
             return False
 

@@ -77,6 +77,21 @@ def decode(value: Json) -> Book:
     return book
 
 
+def decode_page(value: Json) -> Account:
+    """Read the value of ``page``. Raises DamagedBookError."""
+    try:
+        account, stated = _decode_account(value), value["posted"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedBookError(f"the page of a budget cannot be read: {error!r}") from error
+    found = account.closed + account.adjustments
+    if not account.sealed or found != stated:
+        raise DamagedBookError(
+            f"the page of {account.policy} from {account.start} contradicts itself: it states {stated}, its rows give "
+            f"{found}"
+        )
+    return account
+
+
 def _encode_account(account: Account) -> dict[str, Any]:
     row: dict[str, Any] = {
         "policy": account.policy,

@@ -1,0 +1,157 @@
+"""`modelservice cost`: what the budgets have spent and hold, read from the book of the operator."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelservice import __version__
+from modelservice.adapters.kube import Kube, LoginFailed, login
+from modelservice.domain.book import Account, Book
+from modelservice.domain.codec import DamagedBookError, decode, decode_page
+from modelservice.domain.costs import CURRENT, By, Denial, Statement, concerning, draw_up, select
+from modelservice.domain.money import parse_amount
+from modelservice.kit.errors import ApiError, Forbidden, NotFound
+from modelservice.ports import KubeClient, Object
+from modelservice.render.costpage import page
+from modelservice.render.costtext import as_csv, as_json, tables
+
+WRONG_USE = 2
+
+
+class NoReport(Exception):
+    """There is nothing to report; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Everything that was read: statements of all policies and periods, what is refused, and the server's time."""
+
+    statements: tuple[Statement, ...]
+    denials: tuple[Denial, ...]
+    now: int
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command with its options."""
+    parser = commands.add_parser(
+        "cost",
+        help="what the budgets have spent and hold, by service, pool or role",
+        description="Print what the budgets have spent and hold. Pods that two budgets pay for stand under both.",
+    )
+    parser.add_argument("-n", "--namespace", default="", metavar="NS", help="only budgets of this namespace")
+    parser.add_argument("--policy", default="", metavar="NAME", help="only the budget of this name, or NAMESPACE/NAME")
+    parser.add_argument(
+        "--period",
+        default=CURRENT,
+        metavar="P",
+        help="current (default), previous, all, a month (2026-07) or a day (2026-07-10) in UTC",
+    )
+    parser.add_argument("--by", choices=[by.value for by in By], default=By.SERVICE.value, help="default: service")
+    parser.add_argument("-o", "--output", choices=["table", "json", "csv"], default="table", help="default: table")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page for a browser instead of printing")
+    parser.add_argument(
+        "--system-namespace",
+        default="modelservice-system",
+        metavar="NS",
+        help="the operator's namespace, where the book is (default: modelservice-system)",
+    )
+    parser.add_argument(
+        "--kubeconfig",
+        default="",
+        metavar="FILE",
+        help="default: the pod's ServiceAccount, else KUBECONFIG or ~/.kube/config",
+    )
+
+
+def report(options: argparse.Namespace) -> int:
+    """Print or write what is asked for; returns the exit status."""
+    try:
+        select((), period=options.period)
+        costs = asyncio.run(_read(options))
+        chosen = select(costs.statements, namespace=options.namespace, policy=options.policy, period=options.period)
+        _put_out(options, costs, chosen)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    except (NoReport, LoginFailed) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _put_out(options: argparse.Namespace, costs: Costs, chosen: tuple[Statement, ...]) -> None:
+    by, denials = By(options.by), concerning(costs.denials, chosen)
+    if options.html is not None:
+        policies = {statement.policy for statement in chosen}
+        past = tuple(s for s in costs.statements if s.policy in policies)
+        try:
+            options.html.write_text(page(chosen, past, denials, costs.now), encoding="utf-8")
+        except OSError as error:
+            raise NoReport(f"{options.html} cannot be written ({error.strerror}): choose another file.") from error
+        print(f"Wrote {options.html}.")
+    elif options.output == "json":
+        print(as_json(chosen, denials, by, costs.now), end="")
+    elif options.output == "csv":
+        print(as_csv(chosen, by), end="")
+    else:
+        print(tables(chosen, denials, by), end="")
+
+
+async def _read(options: argparse.Namespace) -> Costs:
+    async with Kube(await login(options.kubeconfig), user_agent=f"modelservice-cost/{__version__}") as kube:
+        return await collect(kube, options.system_namespace, options.namespace)
+
+
+async def collect(kube: KubeClient, system_namespace: str, namespace: str) -> Costs:
+    """Read the book with its pages in one list, and the refusals in the services' statuses; raises NoReport."""
+    try:
+        ledgers = await kube.list("BudgetLedger", namespace=system_namespace)
+        services = await kube.list("ModelService", namespace=namespace)
+    except Forbidden as error:
+        raise NoReport(
+            f"You may not read what is needed ({error.message}): ask for the Role modelservice-costs in namespace "
+            f"{system_namespace} and for the right to list ModelServices, or name one namespace by -n."
+        ) from error
+    except NotFound as error:
+        raise NoReport("This cluster does not know BudgetLedgers: install the chart of ModelService first.") from error
+    except ApiError as error:
+        raise NoReport(f"The cluster does not answer ({error.message}): check --kubeconfig and try again.") from error
+    try:
+        book, pages = _book(ledgers.items, system_namespace)
+    except DamagedBookError as error:
+        raise NoReport(f"The book in namespace {system_namespace} must be repaired first: {error}.") from error
+    return Costs(draw_up(book, pages, ledgers.date), _denials(services.items), ledgers.date)
+
+
+def _book(ledgers: list[Object], namespace: str) -> tuple[Book, list[Account]]:
+    books = [ledger["book"] for ledger in ledgers if "book" in ledger]
+    if not books:
+        raise NoReport(
+            f"There is no book in namespace {namespace}: name the operator's namespace by --system-namespace, or start "
+            "the operator."
+        )
+    return decode(books[0]), [decode_page(ledger["page"]) for ledger in ledgers if "page" in ledger]
+
+
+def _denials(services: list[Object]) -> tuple[Denial, ...]:
+    found = []
+    for service in services:
+        refusal = (service.get("status") or {}).get("refusal")
+        if refusal is not None:
+            meta = service["metadata"]
+            found.append(
+                Denial(
+                    service=f"{meta['namespace']}/{meta['name']}",
+                    policy=refusal["policy"],
+                    blocked_by=refusal["blockedBy"],
+                    need=parse_amount(refusal["need"]),
+                    have=parse_amount(refusal["have"]),
+                    currency=refusal["currency"],
+                    pods=refusal["replicas"],
+                )
+            )
+    return tuple(sorted(found, key=lambda each: each.service))

@@ -1,0 +1,229 @@
+"""What was spent and is held: one statement for each policy and period of the book and its pages.
+
+Every figure is an integer of micro-units; the entries of a statement add up to its totals exactly, however they are
+grouped. A pod that several policies pay for stands in the statement of each, so statements are never added up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+
+from .book import Account, Book
+from .ledger import advance
+from .money import HOUR
+from .periods import Span
+
+Key = tuple[str, str, str]
+"""Service, role and pool."""
+
+
+class By(StrEnum):
+    """What costs are grouped by."""
+
+    SERVICE = "service"
+    ROLE = "role"
+    POOL = "pool"
+
+
+_PART = {By.SERVICE: 0, By.ROLE: 1, By.POOL: 2}
+
+
+class Phase(StrEnum):
+    """Where a period stands: not begun, running, over but waiting for late evidence, final."""
+
+    AHEAD = "Ahead"
+    OPEN = "Open"
+    CLOSING = "Closing"
+    SEALED = "Sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One group of a statement: what it has cost and what is held for it."""
+
+    name: str
+    spent: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open."""
+
+    policy: str
+    currency: str
+    start: int
+    end: int
+    phase: Phase
+    limit: int
+    at: int
+    rate: int = 0
+    spending: Mapping[Key, int] = field(default_factory=dict)
+    holding: Mapping[Key, int] = field(default_factory=dict)
+
+    @property
+    def spent(self) -> int:
+        """What the period has cost so far."""
+        return sum(self.spending.values())
+
+    @property
+    def held(self) -> int:
+        """What open pods may still cost in the period before more is decided."""
+        return sum(self.holding.values())
+
+    @property
+    def available(self) -> int:
+        """What can still be held; negative when a limit was lowered below what is spent and held."""
+        return self.limit - self.spent - self.held
+
+    @property
+    def paced(self) -> int:
+        """What an even use of the limit would have spent by now."""
+        passed = min(max(self.at, self.start), self.end) - self.start
+        return self.limit * passed // (self.end - self.start)
+
+    def spent_by_end(self) -> int:
+        """What the period costs if the present rate stays until its end."""
+        return self.spent + self.rate * max(0, self.end - self.at) // HOUR
+
+    def lasts_until(self) -> int | None:
+        """When the limit is used up at the present rate; None when it lasts through the period."""
+        if self.spent_by_end() <= self.limit:
+            return None
+        return self.at + max(0, self.limit - self.spent) * HOUR // self.rate if self.rate else self.at
+
+    def entries(self, by: By) -> tuple[Entry, ...]:
+        """The groups, the dearest first; their sums are ``spent`` and ``held``."""
+        part = _PART[by]
+        names = sorted({key[part] for key in (*self.spending, *self.holding)})
+        made = (Entry(name, _sum(self.spending, part, name), _sum(self.holding, part, name)) for name in names)
+        return tuple(sorted(made, key=lambda entry: (-entry.spent, -entry.held, entry.name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Pods of a service that are wanted and not paid for; ``need`` and ``have`` are micro-units (an hour for Rate)."""
+
+    service: str
+    policy: str
+    blocked_by: str
+    need: int
+    have: int
+    currency: str
+    pods: int
+
+
+def concerning(denials: Iterable[Denial], statements: Iterable[Statement]) -> tuple[Denial, ...]:
+    """The denials by budgets whose present period is among the statements: nothing is refused in any other."""
+    policies = {statement.policy for statement in statements if statement.phase is Phase.OPEN}
+    return tuple(denial for denial in denials if denial.policy in policies)
+
+
+def _sum(amounts: Mapping[Key, int], part: int, name: str) -> int:
+    return sum(amount for key, amount in amounts.items() if key[part] == name)
+
+
+def holds(book: Book, account: Account) -> dict[Key, int]:
+    """What is held by service, role and pool; the values add up to ``book.held(account)``."""
+    if account.sealed:
+        return {}
+    worst = {(line.service, line.role, line.pool): line.closed + line.adjusted for line in account.lines}
+    for placement in book.placements.values():
+        if account.policy in placement.terms.rates:
+            key = (placement.terms.service, placement.terms.role, placement.terms.pool)
+            most = placement.worst(account.policy, account.start, account.end, book.time)
+            worst[key] = worst.get(key, 0) + most
+    posted = book.costs(account)
+    return {key: most - posted.get(key, 0) for key, most in worst.items() if most != posted.get(key, 0)}
+
+
+def draw_up(book: Book, pages: Iterable[Account], now: int) -> tuple[Statement, ...]:
+    """Statements of all accounts and pages at ``now``, sorted by policy and start; a page stands for its account."""
+    current = advance(book, now)
+    accounts = {account.key: account for account in (*book.accounts, *pages)}
+    return tuple(_statement(current, accounts[key]) for key in sorted(accounts))
+
+
+def _statement(book: Book, account: Account) -> Statement:
+    phase = _phase(account, book.time)
+    return Statement(
+        policy=account.policy,
+        currency=account.currency,
+        start=account.start,
+        end=account.end,
+        phase=phase,
+        limit=account.limit,
+        at=book.time,
+        rate=book.rate(account.policy) if phase is Phase.OPEN else 0,
+        spending={key: amount for key, amount in book.costs(account).items() if amount},
+        holding=holds(book, account),
+    )
+
+
+def _phase(account: Account, now: int) -> Phase:
+    if account.sealed:
+        return Phase.SEALED
+    if now < account.start:
+        return Phase.AHEAD
+    return Phase.OPEN if account.covers(now) else Phase.CLOSING
+
+
+CURRENT = "current"
+PREVIOUS = "previous"
+ALL = "all"
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])", re.ASCII)
+
+
+def select(
+    statements: Iterable[Statement], *, namespace: str = "", policy: str = "", period: str = CURRENT
+) -> tuple[Statement, ...]:
+    """Those of a namespace, of a policy (``name`` or ``namespace/name``) and of a period.
+
+    ``period`` is current, previous, all, a month such as 2026-07 or a day such as 2026-07-10, both in UTC: a statement
+    belongs to it when the middle of the shorter of both lies in the longer, which tells apart periods of other time
+    zones too. Raises ValueError with a sentence for any other text.
+    """
+    found = [s for s in statements if _is_of(s.policy, namespace, policy)]
+    if period == ALL:
+        return tuple(found)
+    if period == CURRENT:
+        return tuple(s for s in found if s.start <= s.at < s.end)
+    if period == PREVIOUS:
+        over = [s for s in found if s.end <= s.at]
+        last = {s.policy: s.start for s in sorted(over, key=lambda each: each.start)}
+        return tuple(s for s in over if s.start == last[s.policy])
+    span = _span(period)
+    return tuple(s for s in found if _matches(Span(s.start, s.end), span))
+
+
+def _is_of(name: str, namespace: str, policy: str) -> bool:
+    owner, _, short = name.rpartition("/")
+    return (not namespace or owner == namespace) and policy in ("", name, short)
+
+
+def _span(text: str) -> Span:
+    """The day or month of that name in UTC."""
+    try:
+        if month := _MONTH.fullmatch(text):
+            first = date(int(month[1]), int(month[2]), 1)
+            return Span(_begin(first), _begin((first + timedelta(days=31)).replace(day=1)))
+        day = date.fromisoformat(text)
+        return Span(_begin(day), _begin(day + timedelta(days=1)))
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is not a period: write current, previous, all, a month such as 2026-07 or a day such as "
+            "2026-07-10."
+        ) from None
+
+
+def _begin(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def _matches(one: Span, other: Span) -> bool:
+    short, long = sorted((one, other), key=lambda span: span.end - span.start)
+    return long.start <= (short.start + short.end) // 2 < long.end

@@ -1,0 +1,109 @@
+"""The figures of the stored book that Prometheus is shown, as integers; what is gone from the book has no reading."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from .book import Account, Book
+from .costs import Denial
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One family of readings; money is read in micro-units and shown in units of its currency."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    money: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of a gauge; ``labels`` are in the order of the gauge's."""
+
+    gauge: Gauge
+    labels: tuple[str, ...]
+    value: int
+
+
+_OWN = ("policy", "currency")
+
+LIMIT = Gauge("budget_limit", "The limit of the budget's current period.", _OWN, money=True)
+POSTED = Gauge("budget_posted", "What the current period has cost when the book was written last.", _OWN, money=True)
+HELD = Gauge("budget_held", "What open pods may still cost in the period.", _OWN, money=True)
+WORST = Gauge("budget_worst", "The most that the period can cost with what runs now: posted + held.", _OWN, money=True)
+AVAILABLE = Gauge(
+    "budget_available", "What can still be held; below zero after the limit was lowered.", _OWN, money=True
+)
+RATE = Gauge("budget_rate", "What all open pods cost per hour.", _OWN, money=True)
+PERIOD_START = Gauge("budget_period_start_timestamp_seconds", "When the current period began.", ("policy",))
+PERIOD_END = Gauge("budget_period_end_timestamp_seconds", "When the current period ends.", ("policy",))
+COST = Gauge(
+    "budget_cost",
+    "What a service's pods have cost in the current period, by pool and role; the sum is budget_posted.",
+    (*_OWN, "modelservice", "pool", "role"),
+    money=True,
+)
+REFUSED = Gauge(
+    "budget_refused_pods",
+    "Pods that are wanted and that the budget does not pay for.",
+    ("policy", "modelservice", "blocked_by"),
+)
+UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money held for them.", ("modelservice",))
+UNITS = Gauge("book_units", "Pods in the book.")
+WRITTEN = Gauge("book_timestamp_seconds", "When the book was written last, by the API server's clock.")
+USABLE = Gauge("book_usable", "1 while the book can be read and written, 0 while nothing is started or renewed.")
+
+GAUGES = (
+    LIMIT,
+    POSTED,
+    HELD,
+    WORST,
+    AVAILABLE,
+    RATE,
+    PERIOD_START,
+    PERIOD_END,
+    COST,
+    REFUSED,
+    UNHELD,
+    UNITS,
+    WRITTEN,
+    USABLE,
+)
+
+
+def read_book(book: Book, policies: Collection[str], now: int) -> Iterator[Reading]:
+    """The book's own figures, and those of the accounts in which the policies that exist are at ``now``."""
+    yield Reading(UNITS, (), sum(len(placement.units) for placement in book.placements.values()))
+    yield Reading(WRITTEN, (), book.time)
+    for policy in sorted(policies):
+        account = book.account_at(policy, max(now, book.time))
+        if account is not None:
+            yield from _read_account(book, account)
+
+
+def _read_account(book: Book, account: Account) -> Iterator[Reading]:
+    own = (account.policy, account.currency)
+    costs, worst = book.costs(account), book.worst(account)
+    posted = sum(costs.values())
+    yield Reading(LIMIT, own, account.limit)
+    yield Reading(POSTED, own, posted)
+    yield Reading(HELD, own, worst - posted)
+    yield Reading(WORST, own, worst)
+    yield Reading(AVAILABLE, own, account.limit - worst)
+    yield Reading(RATE, own, book.rate(account.policy))
+    yield Reading(PERIOD_START, own[:1], account.start)
+    yield Reading(PERIOD_END, own[:1], account.end)
+    for (service, role, pool), cost in sorted(costs.items()):
+        yield Reading(COST, (*own, service, pool, role), cost)
+
+
+def read_troubles(denials: Iterable[Denial], unheld: Mapping[str, int], *, usable: bool) -> Iterator[Reading]:
+    """What the budgets refuse, and for each service the number of its pods that ran without a hold."""
+    yield Reading(USABLE, (), int(usable))
+    for denial in denials:
+        yield Reading(REFUSED, (denial.policy, denial.service, denial.blocked_by), denial.pods)
+    for service, count in sorted(unheld.items()):
+        yield Reading(UNHELD, (service,), count)

@@ -1,0 +1,235 @@
+"""The cost report as one page of HTML: no script, nothing from elsewhere, in the reader's light or dark scheme."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.money import format_amount
+from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
+from modelservice.render.costtext import NOTHING, column, share
+from modelservice.render.markup import Content, Markup, element
+from modelservice.render.style import STYLE
+
+_PHASES = {
+    Phase.AHEAD: "has not begun",
+    Phase.OPEN: "in progress",
+    Phase.CLOSING: "over, late evidence is awaited",
+    Phase.SEALED: "final",
+}
+_BLOCKED = {"Rate": "The hourly rate would be exceeded.", "Limit": "Too little of the limit is left."}
+
+
+def page(chosen: Sequence[Statement], past: Iterable[Statement], denials: Iterable[Denial], now: int) -> str:
+    """The whole document: one section for each chosen statement; ``past`` has other periods of their policies."""
+    known, refused = list(past), list(denials)
+    sections: list[Content] = [_section(each, [p for p in known if p.policy == each.policy]) for each in chosen]
+    body = element(
+        "main",
+        element("h1", "What our models cost"),
+        element("p", f"As of {say_moment(now)}, from the operator's book.", class_="quiet"),
+        sections or element("p", NOTHING),
+        _refusals(refused),
+        _notes(),
+    )
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", "What our models cost"),
+        element("style", Markup(STYLE)),
+    )
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body), lang='en')}\n"
+
+
+def _section(statement: Statement, periods: Sequence[Statement]) -> Markup:
+    title = f"{say_day(statement.start)} to {say_day(statement.end)} (UTC), {_PHASES[statement.phase]}"
+    charts: list[Content] = [stack(statement), _legend(statement)]
+    if statement.phase is Phase.OPEN:
+        charts += [element("h3", "What is left of the limit"), burn_down(statement), _burn_legend()]
+    tables = [
+        _table(statement, By.SERVICE, "Cost by service"),
+        element(
+            "div", _table(statement, By.POOL, "Cost by pool"), _table(statement, By.ROLE, "Cost by role"), class_="pair"
+        ),
+    ]
+    over = [element("h3", "Period by period"), history(periods), _history_legend()] if len(periods) > 1 else []
+    return element(
+        "section",
+        element("h2", statement.policy),
+        element("p", title, class_="quiet"),
+        element("p", _summary(statement), class_="summary"),
+        _tiles(statement),
+        charts,
+        tables,
+        over,
+    )
+
+
+def _summary(statement: Statement) -> str:
+    money = statement.currency
+    used = f"{say_amount(statement.spent)} {money} ({share(statement.spent, statement.limit)})"
+    begin = f"Of {say_amount(statement.limit)} {money}, {used}"
+    if statement.phase is not Phase.OPEN:
+        return f"{begin} were spent." if statement.phase is Phase.SEALED else f"{begin} are spent."
+    if not statement.rate:
+        return f"{begin} are spent. Nothing runs at the moment."
+    begin += f" are spent and {say_amount(statement.held)} {money} are set aside for pods that run."
+    if statement.available < 0:
+        return f"{begin} That is {say_amount(-statement.available)} {money} above the limit: nothing new is started."
+    rate, until = f"{say_amount(statement.rate)} {money} an hour", statement.lasts_until()
+    if until is None:
+        return f"{begin} At the present {rate} it will be {say_amount(statement.spent_by_end())} {money} in the end."
+    return f"{begin} At the present {rate} the limit is reached on {say_moment(until)}; pods are stopped before it."
+
+
+def _tiles(statement: Statement) -> Markup:
+    figures = [
+        ("Limit", statement.limit, "may be spent in this period"),
+        ("Spent", statement.spent, f"{share(statement.spent, statement.limit)} of the limit"),
+        ("Held", statement.held, "set aside for running pods"),
+        ("Available", statement.available, "above the limit" if statement.available < 0 else "can start more pods"),
+    ]
+    if statement.phase is Phase.OPEN:
+        figures.append(("Rate", statement.rate, "an hour, all running pods"))
+    tiles = (
+        element(
+            "div",
+            element("dt", f"{name}, {statement.currency}"),
+            element("dd", element("strong", say_amount(amount))),
+            element("dd", note, class_="quiet"),
+        )
+        for name, amount, note in figures
+    )
+    return element("dl", tiles, class_="tiles")
+
+
+def _table(statement: Statement, by: By, title: str) -> Markup:
+    entries = statement.entries(by)
+    dearest = max([1, *(entry.spent for entry in entries)])
+    spending = _grouped([*(entry.spent for entry in entries), statement.spent])
+    holding = _grouped([*(entry.held for entry in entries), statement.held])
+    figures = (f"Spent {statement.currency}", "Share", f"Held {statement.currency}")
+    rows = [
+        element(
+            "tr",
+            element("th", entry.name, scope="row"),
+            element("td", _bar(entry.spent, dearest), class_="bar"),
+            _numbers(spent, share(entry.spent, statement.spent), held),
+        )
+        for entry, spent, held in zip(entries, spending, holding, strict=False)
+    ]
+    total = _numbers(spending[-1], share(statement.spent, statement.spent), holding[-1])
+    foot = element("tr", element("th", "Total", scope="row"), element("td", class_="bar"), total)
+    table = element(
+        "table",
+        element(
+            "thead",
+            element("tr", _head(by.value.capitalize()), element("th", class_="bar"), _head(*figures, kind="number")),
+        ),
+        element("tbody", rows),
+        element("tfoot", foot),
+    )
+    return element("div", element("h3", title), element("div", table, class_="wide"))
+
+
+def _head(*names: str, kind: str = "name") -> list[Content]:
+    return [element("th", name, scope="col", class_=kind) for name in names]
+
+
+def _bar(part: int, whole: int) -> Markup:
+    width = f"{max(0, part) * 1000 // whole / 10}%"
+    return element("div", class_="meter", style=f"width:{width}")
+
+
+def _grouped(amounts: Sequence[int]) -> list[str]:
+    """Exact amounts of one column with thousands apart."""
+    return [re.sub(r"\B(?=(?:\d{3})+\.)", ",", text) for text in column(amounts)]
+
+
+def _numbers(*texts: str) -> list[Content]:
+    return [element("td", text, class_="number") for text in texts]
+
+
+def _refusals(denials: Sequence[Denial]) -> Content:
+    if not denials:
+        return element("section", element("h2", "Refused"), element("p", "Everything that is wanted is paid for."))
+    head = (
+        _head("Service"),
+        _head("Pods", kind="number"),
+        _head("Budget", "Why"),
+        _head("Needs", "Has", kind="number"),
+    )
+    rows = (
+        element(
+            "tr",
+            element("th", denial.service, scope="row"),
+            element("td", str(denial.pods), class_="number"),
+            element("td", denial.policy),
+            element("td", _BLOCKED.get(denial.blocked_by, denial.blocked_by)),
+            _numbers(
+                f"{format_amount(denial.need)} {denial.currency}", f"{format_amount(denial.have)} {denial.currency}"
+            ),
+        )
+        for denial in denials
+    )
+    table = element(
+        "table",
+        element("thead", element("tr", head)),
+        element("tbody", rows),
+    )
+    return element(
+        "section",
+        element("h2", "Refused"),
+        element("p", "Pods that are wanted and not started:"),
+        element("div", table, class_="wide"),
+    )
+
+
+def _key(kind: str, text: str) -> Markup:
+    return element("li", element("span", class_=f"key {kind}"), text)
+
+
+def _legend(statement: Statement) -> Markup:
+    keys = [_key("spent", "spent"), _key("held", "held"), _key("left", "available")]
+    if statement.phase is Phase.OPEN:
+        keys.append(_key("mark", f"an even pace would be at {say_amount(statement.paced)} {statement.currency}"))
+    if statement.available < 0:
+        keys.append(_key("over", "the limit"))
+    return element("ul", keys, class_="legend")
+
+
+def _burn_legend() -> Markup:
+    return element(
+        "ul",
+        _key("known", "from the start until now; only both ends are known"),
+        _key("ahead", "if the present rate stays"),
+        _key("pace", "an even pace"),
+        _key("held", "held"),
+        class_="legend",
+    )
+
+
+def _history_legend() -> Markup:
+    return element(
+        "ul",
+        _key("spent", "final"),
+        _key("spent unfinished", "not final"),
+        _key("mark", "limit of the period"),
+        class_="legend",
+    )
+
+
+def _notes() -> Markup:
+    return element(
+        "footer",
+        element(
+            "p", "Spent is what pods have cost so far at the prices of their pools, the dearest that a pool allows."
+        ),
+        element("p", "Held is the most that running pods can still cost before they are paid for again or stopped."),
+        element("p", "A pod that two budgets pay for stands under both, so budgets are not added up."),
+        element("p", "Not in it: traffic, disks, load balancers, idle nodes, taxes."),
+        class_="quiet",
+    )

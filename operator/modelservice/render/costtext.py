@@ -1,0 +1,157 @@
+"""Statements as text: tables of 100 columns, JSON and CSV for programs. All amounts are decimal strings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+
+from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.money import format_amount
+from modelservice.domain.times import format_time
+
+WIDTH = 100
+NAME_WIDTH = 52
+NOTHING = "No budget has an account here: choose another namespace, policy or period."
+
+
+def share(part: int, whole: int) -> str:
+    """Percent with one decimal, rounded half up; a dash where there is no whole."""
+    if whole <= 0:
+        return "-"
+    tenths = (abs(part) * 2000 + whole) // (2 * whole)
+    return f"{'-' if part < 0 and tenths else ''}{tenths // 10}.{tenths % 10}%"
+
+
+def column(amounts: Sequence[int]) -> list[str]:
+    """The amounts with as many decimals as the one that needs the most, so that their points stand below each other."""
+    written = [format_amount(amount) for amount in amounts]
+    most = max((len(text.partition(".")[2]) for text in written), default=0)
+    return [text + "0" * (most - len(text.partition(".")[2])) for text in written]
+
+
+def shorten(name: str, width: int) -> str:
+    """The name, or its two ends when it is longer than `width`."""
+    if len(name) <= width:
+        return name
+    head = (width - 1) // 2
+    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def say_figures(statement: Statement) -> str:
+    """One line: what the budget has come to."""
+    parts = [
+        f"limit {format_amount(statement.limit)} {statement.currency}",
+        f"spent {format_amount(statement.spent)}",
+        f"held {format_amount(statement.held)}",
+        f"available {format_amount(statement.available)}",
+    ]
+    if statement.phase is Phase.OPEN:
+        parts.append(f"rate {format_amount(statement.rate)} an hour")
+    return ", ".join(parts)
+
+
+def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By) -> str:
+    """One table for each statement, and one of what is refused."""
+    blocks = [_table(statement, by) for statement in statements] or [NOTHING]
+    if refused := list(denials):
+        blocks.append(_refusals(refused))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(statement: Statement, by: By) -> str:
+    title = f"{shorten(statement.policy, 40)}  {format_time(statement.start)} - {format_time(statement.end)}"
+    entries = statement.entries(by)
+    names = [*(shorten(entry.name, NAME_WIDTH) for entry in entries), "TOTAL"]
+    spent, held = [*(entry.spent for entry in entries), statement.spent], [*(e.held for e in entries), statement.held]
+    shares = [share(amount, statement.spent) for amount in spent]
+    rows = [(by.value.upper(), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
+    rows += zip(names, column(spent), shares, column(held), strict=True)
+    return "\n".join((f"{title}  {statement.phase}", *_wrap(say_figures(statement)), "", *_align(rows, "lrrr")))
+
+
+def _refusals(denials: Sequence[Denial]) -> str:
+    rows = [("REFUSED", "BUDGET", "PODS", "BY", "NEED", "HAVE", "")]
+    for denial in denials:
+        need, have = format_amount(denial.need), format_amount(denial.have)
+        pods = str(denial.pods)
+        service, policy = shorten(denial.service, 26), shorten(denial.policy, 22)
+        rows.append((service, policy, pods, denial.blocked_by, need, have, denial.currency))
+    return "\n".join(_align(rows, "llrlrrl"))
+
+
+def _align(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, sides, strict=True)
+        padded = (cell.ljust(width) if side == "l" else cell.rjust(width) for cell, width, side in cells)
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _wrap(text: str) -> list[str]:
+    lines = [""]
+    for part in text.split(", "):
+        joined = f"{lines[-1]}, {part}" if lines[-1] else part
+        if len(joined) > WIDTH - 1:
+            lines[-1] += ","
+            lines.append(part)
+        else:
+            lines[-1] = joined
+    return lines
+
+
+def as_json(statements: Iterable[Statement], denials: Iterable[Denial], by: By, now: int) -> str:
+    """One document: `asOf`, `statements` with `rows` that add up to `spent` and `held`, and `refusals`."""
+    document = {
+        "asOf": format_time(now),
+        "statements": [_statement(statement, by) for statement in statements],
+        "refusals": [
+            {
+                "service": denial.service,
+                "policy": denial.policy,
+                "blockedBy": denial.blocked_by,
+                "need": format_amount(denial.need),
+                "have": format_amount(denial.have),
+                "currency": denial.currency,
+                "pods": denial.pods,
+            }
+            for denial in denials
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _statement(statement: Statement, by: By) -> dict[str, object]:
+    return {
+        "policy": statement.policy,
+        "period": {"start": format_time(statement.start), "end": format_time(statement.end)},
+        "phase": statement.phase.value,
+        "currency": statement.currency,
+        "limit": format_amount(statement.limit),
+        "spent": format_amount(statement.spent),
+        "held": format_amount(statement.held),
+        "available": format_amount(statement.available),
+        "ratePerHour": format_amount(statement.rate),
+        "rows": [
+            {by.value: entry.name, "spent": format_amount(entry.spent), "held": format_amount(entry.held)}
+            for entry in statement.entries(by)
+        ],
+    }
+
+
+def as_csv(statements: Iterable[Statement], by: By) -> str:
+    """One line for each group of each statement, with a header and without totals, so that a sheet can add them up."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("policy", "period_start", "period_end", "phase", "currency", by.value, "spent", "held"))
+    for statement in statements:
+        period = (format_time(statement.start), format_time(statement.end))
+        for entry in statement.entries(by):
+            amounts = (format_amount(entry.spent), format_amount(entry.held))
+            writer.writerow(
+                (statement.policy, *period, statement.phase.value, statement.currency, entry.name, *amounts)
+            )
+    return out.getvalue()

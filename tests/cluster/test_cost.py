@@ -1,0 +1,195 @@
+"""`modelservice cost` and the operator's gauges against a real API server: the stored book, exactly."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import yaml
+from cluster import Cluster
+from modelservice.adapters.kube import Kube
+from modelservice.domain.codec import encode, encode_page, page_name
+from modelservice.domain.gauges import GAUGES, Gauge
+from modelservice.domain.money import parse_amount
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.cluster.conftest import REPO, FakeNodes, Runs, manifest, until
+from tests.cluster.scenes import OURS, Scene, policy, staged
+from tests.unit.domain.costbooks import book_of, page_of
+
+
+@pytest.fixture
+async def ledgers(kube: Kube, namespace: str) -> str:
+    """A namespace with a book of one policy in July 2026, whose June is on a page."""
+    page = page_of(namespace)
+    objects = {
+        "open": {"book": encode(book_of(namespace))},
+        page_name(page): {"page": encode_page(book_of(namespace), page)},
+    }
+    for name, content in objects.items():
+        await kube.create(manifest(OURS, "BudgetLedger", name, namespace, **content), manager="tests")
+    return namespace
+
+
+async def run(*words: str) -> tuple[int, str, str]:
+    program = [sys.executable, "-m", "modelservice.cli.main", "cost", *words]
+    process = await asyncio.create_subprocess_exec(
+        *program,
+        cwd=REPO / "operator",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_pages_are_read_from_the_api_and_every_figure_is_a_string(cluster: Cluster, ledgers: str) -> None:
+    options = (f"--kubeconfig={cluster.kubeconfig}", f"--system-namespace={ledgers}", "-n", ledgers)
+    status, out, err = await run(*options, "--period=all", "--by=pool", "-o", "json")
+    assert (status, err) == (0, "")
+    june, july = json.loads(out)["statements"]
+    assert (june["phase"], june["spent"], june["held"]) == ("Sealed", "9.75", "0.00")
+    assert june["rows"] == [{"pool": "a100", "spent": "9.75", "held": "0.00"}]
+    assert sum(parse_amount(row["spent"]) for row in july["rows"]) == parse_amount(july["spent"])
+    assert {type(july[name]) for name in ("limit", "spent", "held", "available", "ratePerHour")} == {str}
+
+
+async def test_a_month_is_found_by_its_name_in_every_format(cluster: Cluster, ledgers: str, tmp_path: Path) -> None:
+    options = (f"--kubeconfig={cluster.kubeconfig}", f"--system-namespace={ledgers}", "-n", ledgers, "--period=2026-06")
+    status, table, _ = await run(*options)
+    assert status == 0
+    assert "TOTAL" in table
+    assert "9.75" in table
+    status, text, _ = await run(*options, "-o", "csv")
+    assert text.splitlines()[1:] == [
+        f"{ledgers}/monthly,2026-06-01T00:00:00Z,2026-07-01T00:00:00Z,Sealed,USD,{ledgers}/chat,9.75,0.00"
+    ]
+    status, said, _ = await run(*options, "--html", str(tmp_path / "cost.html"))
+    assert said == f"Wrote {tmp_path / 'cost.html'}.\n"
+    assert "9.75" in (tmp_path / "cost.html").read_text()
+
+
+async def test_what_cannot_be_reported_ends_with_one_sentence_that_says_what_to_do(
+    cluster: Cluster, kube: Kube, namespace: str, tmp_path: Path
+) -> None:
+    options = (f"--kubeconfig={cluster.kubeconfig}", f"--system-namespace={namespace}")
+    status, out, err = await run(*options)
+    assert (status, out) == (1, "")
+    assert err == (
+        f"There is no book in namespace {namespace}: name the operator's namespace by --system-namespace, or start the "
+        "operator.\n"
+    )
+    status, _, err = await run(*options, "--period=soon")
+    assert status == 2
+    assert err.startswith("'soon' is not a period: write current, previous, all, a month")
+    status, _, err = await run(f"--kubeconfig={tmp_path / 'none'}")
+    assert status == 1
+    assert err.startswith("No way to log in to Kubernetes through ")
+    damaged = encode(book_of(namespace))
+    damaged["accounts"][0]["posted"] += 1
+    await kube.create(manifest(OURS, "BudgetLedger", "open", namespace, book=damaged), manager="tests")
+    status, _, err = await run(*options)
+    assert status == 1
+    assert err.startswith(f"The book in namespace {namespace} must be repaired first: the budget ledger contradicts")
+    assert len(err.splitlines()) == 1
+
+
+async def test_the_rights_of_a_cost_reader_are_enough_and_nobody_else_reads_the_book(
+    cluster: Cluster, ledgers: str, tmp_path: Path
+) -> None:
+    reader = f"{{kind: ServiceAccount, name: default, namespace: {ledgers}}}"
+    values = tmp_path / "values.yaml"
+    values.write_text(f"rbac: {{costReaders: [{reader}]}}\n")
+    chart = (str(REPO / "charts/modelservice"), "-n", ledgers, "-f", str(values))
+    rendered = cluster.helm("template", ledgers, *chart, "-s", "templates/rbac/costs.yaml")
+    token = cluster.kubectl("create", "token", "default", "-n", ledgers).strip()
+    config = yaml.safe_load(cluster.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(config))
+    options = (f"--kubeconfig={kubeconfig}", f"--system-namespace={ledgers}", "--period=2026-06")
+    status, _, err = await run(*options)
+    assert status == 1
+    assert f"ask for the Role modelservice-costs in namespace {ledgers}" in err
+    assert len(err.splitlines()) == 1
+    cluster.kubectl("apply", "-f", "-", stdin=rendered)
+    try:
+        status, out, err = await run(*options)
+        assert (status, err) == (0, "")
+        assert f"{ledgers}/monthly" in out
+    finally:
+        cluster.kubectl("delete", "-f", "-", stdin=rendered)
+
+
+@pytest.fixture
+async def scene(
+    cluster: Cluster, kube: Kube, namespace: str, nodes: FakeNodes, operators: Runs
+) -> AsyncIterator[Scene]:
+    """A pod of 1 cpu costs 1.00 USD an hour."""
+    async with staged(Scene(cluster, kube, namespace, nodes, operators), nodes=3) as made:
+        yield made
+
+
+class Scraped:
+    """One scrape: the values of the operator's series."""
+
+    def __init__(self, text: str) -> None:
+        self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def all(self, name: str, **labels: str) -> list[float]:
+        """Values of the series that have these labels."""
+        return [
+            sample.value
+            for sample in self.samples
+            if sample.name == f"modelservice_operator_{name}" and labels.items() <= sample.labels.items()
+        ]
+
+
+async def scrape(port: int) -> Scraped:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        return Scraped(await answer.text())
+
+
+async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objects(scene: Scene) -> None:
+    # One pod holds 1.041667 USD when it is admitted: two fit into the limit, the third is refused.
+    await scene.create(policy("team", scene.namespace, limit="2.50"))
+    operator = await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 3}))
+    await scene.ready("chat", 2)
+    name, who = f"{scene.namespace}/team", f"{scene.namespace}/chat"
+
+    async def settled() -> Scraped | None:
+        book, seen = await scene.book(), await scrape(operator.port)
+        account = book.account_at(name, book.time)
+        same = account is not None and seen.all("budget_worst", policy=name) == [book.worst(account) / 1_000_000]
+        return seen if same and seen.all("budget_refused_pods") == [1] else None
+
+    seen = await until("the gauges to show the stored book", settled) or Scraped("")
+    assert seen.all("budget_limit", policy=name, currency="USD") == [2.5]
+    assert seen.all("budget_rate", policy=name) == [2]
+    (posted,), (held,), (worst,) = (seen.all(f"budget_{word}", policy=name) for word in ("posted", "held", "worst"))
+    assert posted + held == pytest.approx(worst, abs=1e-9)
+    assert seen.all("budget_available", policy=name) == [pytest.approx(2.5 - worst, abs=1e-9)]
+    assert sum(seen.all("budget_cost", modelservice=who, role="Inference")) == pytest.approx(posted, abs=1e-9)
+    assert seen.all("budget_refused_pods", policy=name, modelservice=who, blocked_by="Limit") == [1]
+    assert seen.all("budget_unheld_pods", modelservice=who) == [0]
+    assert (seen.all("book_units"), seen.all("book_usable")) == ([2], [1])
+
+    for kind, short in (("ModelService", "chat"), ("BudgetPolicy", "team")):
+        uid = (await scene.get(kind, short))["metadata"]["uid"]
+        await scene.kube.delete(kind, scene.namespace, short, uid=uid)
+
+    async def gone() -> bool:
+        seen = await scrape(operator.port)
+        return not any(seen.all(gauge.name, **label) for gauge in GAUGES for label in labels(gauge))
+
+    def labels(gauge: Gauge) -> list[dict[str, str]]:
+        whole = {"policy": name, "modelservice": who}
+        return [{key: whole[key]} for key in gauge.labels if key in whole]
+
+    await until("the series of the objects to vanish", gone)
