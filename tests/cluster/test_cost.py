@@ -50,7 +50,7 @@ async def run(*words: str) -> tuple[int, str, str]:
 
 async def test_the_pages_are_read_from_the_api_and_every_figure_is_a_string(cluster: Cluster, ledgers: str) -> None:
     options = (f"--kubeconfig={cluster.kubeconfig}", f"--system-namespace={ledgers}", "-n", ledgers)
-    status, out, err = await run(*options, "--period=all", "--by=pool", "-o", "json")
+    status, out, err = await run(*options, "--policy=monthly", "--period=all", "--by=pool", "-o", "json")
     assert (status, err) == (0, "")
     june, july = json.loads(out)["statements"]
     assert (june["phase"], june["spent"], june["held"]) == ("Sealed", "9.75", "0.00")
@@ -105,7 +105,7 @@ async def test_the_rights_of_a_cost_reader_are_enough_and_nobody_else_reads_the_
     reader = f"{{kind: ServiceAccount, name: default, namespace: {ledgers}}}"
     values = tmp_path / "values.yaml"
     values.write_text(f"rbac: {{costReaders: [{reader}]}}\n")
-    chart = (str(REPO / "charts/modelservice"), "-n", ledgers, "-f", str(values))
+    chart = (str(REPO / "charts/modelservice"), "-n", ledgers, "-f", str(values), "--kube-version", "1.36.3")
     rendered = cluster.helm("template", ledgers, *chart, "-s", "templates/rbac/costs.yaml")
     token = cluster.kubectl("create", "token", "default", "-n", ledgers).strip()
     config = yaml.safe_load(cluster.kubeconfig.read_text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def report(options: argparse.Namespace) -> int:
     """Print or write what is asked for; returns the exit status."""
+    logging.getLogger().addHandler(logging.NullHandler())  # the sentence of an error is enough
     try:
         select((), period=options.period)
         costs = asyncio.run(_read(options))

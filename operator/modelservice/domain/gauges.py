@@ -1,4 +1,4 @@
-"""The figures of the stored book that Prometheus is shown, as integers; what is gone from the book has no reading."""
+"""The figures of the book that Prometheus is shown, as integers; what is gone from the book has no reading."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reading:
 _OWN = ("policy", "currency")
 
 LIMIT = Gauge("budget_limit", "The limit of the budget's current period.", _OWN, money=True)
-POSTED = Gauge("budget_posted", "What the current period has cost when the book was written last.", _OWN, money=True)
+POSTED = Gauge("budget_posted", "What the current period has cost so far.", _OWN, money=True)
 HELD = Gauge("budget_held", "What open pods may still cost in the period.", _OWN, money=True)
 WORST = Gauge("budget_worst", "The most that the period can cost with what runs now: posted + held.", _OWN, money=True)
 AVAILABLE = Gauge(
@@ -53,7 +53,7 @@ REFUSED = Gauge(
 )
 UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money held for them.", ("modelservice",))
 UNITS = Gauge("book_units", "Pods in the book.")
-WRITTEN = Gauge("book_timestamp_seconds", "When the book was written last, by the API server's clock.")
+SEEN = Gauge("book_timestamp_seconds", "When the operator looked at the book last, by the API server's clock.")
 USABLE = Gauge("book_usable", "1 while the book can be read and written, 0 while nothing is started or renewed.")
 
 GAUGES = (
@@ -69,7 +69,7 @@ GAUGES = (
     REFUSED,
     UNHELD,
     UNITS,
-    WRITTEN,
+    SEEN,
     USABLE,
 )
 
@@ -77,7 +77,7 @@ GAUGES = (
 def read_book(book: Book, policies: Collection[str], now: int) -> Iterator[Reading]:
     """The book's own figures, and those of the accounts in which the policies that exist are at ``now``."""
     yield Reading(UNITS, (), sum(len(placement.units) for placement in book.placements.values()))
-    yield Reading(WRITTEN, (), book.time)
+    yield Reading(SEEN, (), book.time)
     for policy in sorted(policies):
         account = book.account_at(policy, max(now, book.time))
         if account is not None:

@@ -12,7 +12,7 @@ from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
 
 WIDTH = 100
-NAME_WIDTH = 52
+NAME_WIDTH = 48
 NOTHING = "No budget has an account here: choose another namespace, policy or period."
 
 

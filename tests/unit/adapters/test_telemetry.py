@@ -8,6 +8,7 @@ import modelservice.kit
 import pytest
 from modelservice.adapters import telemetry as module
 from modelservice.adapters.telemetry import KIT, JsonFormatter, Metric, Telemetry
+from modelservice.domain.gauges import Gauge, Reading
 
 VERBS = {"count": "counter", "observe": "histogram", "set": "gauge"}
 
@@ -100,3 +101,23 @@ def test_kopf_is_kept_quieter_than_the_operator(level: str, kopf: int) -> None:
         root.setLevel(before)
         for chatty in ("kopf", "aiohttp.access", "asyncio"):
             logging.getLogger(chatty).setLevel(logging.NOTSET)
+
+
+def test_exposed_gauges_are_read_at_each_scrape_and_vanish_with_their_readings() -> None:
+    money, plain = Gauge("spent", "Spent.", ("budget",), money=True), Gauge("pods", "Pods.")
+    readings = [Reading(money, ("a",), 12_500_000), Reading(money, ("b",), 1), Reading(plain, (), 3)]
+    telemetry = Telemetry()
+    telemetry.expose((money, plain), lambda: readings)
+    text = telemetry.render().decode()
+    assert 'modelservice_operator_spent{budget="a"} 12.5' in text
+    assert 'modelservice_operator_spent{budget="b"} 1e-06' in text
+    assert "modelservice_operator_pods 3.0" in text
+    readings.clear()
+    text = telemetry.render().decode()
+    assert "# TYPE modelservice_operator_spent gauge" in text
+    assert "modelservice_operator_spent{" not in text
+
+
+def test_a_gauge_cannot_take_the_name_of_a_metric() -> None:
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        Telemetry().expose((Gauge("leader", "Again."),), list)

@@ -162,6 +162,37 @@ def test_without_the_fuse_nothing_of_it_is_installed() -> None:
     assert not any(name.endswith("fuse") for name in named)
 
 
+def test_cost_readers_may_list_the_book_and_the_services_and_no_more(tmp_path: Path, default: list[Object]) -> None:
+    assert not [item for item in default if item["metadata"]["name"] == "modelservice-costs"]
+    people: list[dict[str, str]] = [
+        {"kind": "Group", "name": "finance"},
+        {"kind": "ServiceAccount", "name": "reports", "namespace": "finance"},
+    ]
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"rbac": {"costReaders": people}}))
+    done = helm("template", "x", str(CHART), "-n", "sys", "--kube-version", KUBERNETES, "-f", str(values))
+    assert done.returncode == 0, done.stderr
+    objects = [document for document in yaml.safe_load_all(done.stdout) if document]
+    role, cluster_role = (one(objects, kind, "x-modelservice-costs") for kind in ("Role", "ClusterRole"))
+    assert role["metadata"]["namespace"] == "sys"
+    assert grants(role) == {"budgetledgers": {"list"}}
+    assert grants(cluster_role) == {"modelservices": {"list"}}
+    for kind in ("RoleBinding", "ClusterRoleBinding"):
+        binding = one(objects, kind, "x-modelservice-costs")
+        assert binding["roleRef"]["name"] == "x-modelservice-costs"
+        assert [{k: v for k, v in who.items() if k != "apiGroup"} for who in binding["subjects"]] == people
+
+
+@pytest.mark.parametrize(
+    "reader", [{"kind": "Group"}, {"kind": "Team", "name": "a"}, {"kind": "ServiceAccount", "name": "a"}]
+)
+def test_a_cost_reader_that_nobody_can_be_is_refused(tmp_path: Path, reader: dict[str, str]) -> None:
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"rbac": {"costReaders": [reader]}}))
+    done = helm("template", "x", str(CHART), "--kube-version", KUBERNETES, "-f", str(values))
+    assert "values don't meet the specifications of the schema" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse"])
 def test_our_own_pods_meet_the_restricted_level(default: list[Object], name: str) -> None:
     pod = one(default, "Deployment", name)["spec"]["template"]["spec"]

@@ -7,8 +7,8 @@ At ``NOW``, 10.5 of 31 days into July 2026, the monthly budget has spent 27.3502
     chat   Training  a100   closed 5.00
     embed  Inference l4     closed 0.25; one pod at 1.000001 an hour for a second: 0.000278 (rounded up)
 
-The pods of chat can live until 1980 s from now: 5.58 and 2.08 at most, so 4.06 is held for them; that of embed for 180 s:
-0.050278 at most, so 0.05.
+The pods of chat can live until 1980 s from now: 5.58 and 2.08 at most, so 4.06 is held for them. That of embed can for
+180 s: 0.050278 at most, so 0.05.
 """
 
 from datetime import UTC, datetime

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from modelservice.domain.book import Book, Unit
-from modelservice.domain.codec import DamagedBookError, decode, encode, encode_page, page_name
+from modelservice.domain.codec import DamagedBookError, decode, decode_page, encode, encode_page, page_name
 from modelservice.domain.funding import drain
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, prove, seal, set_policies
 from modelservice.domain.prices import Billing
 
 from tests.unit.domain.books import MONTH_END, NOW, TEAM, WORK, admitted, opened, policy, terms
+from tests.unit.domain.costbooks import page_of
 
 
 def lived_in() -> Book:
@@ -93,3 +94,21 @@ def test_a_page_keeps_one_account_under_the_name_of_its_policy_and_period() -> N
     assert (page["policy"], page["posted"], page["sealed"]) == (TEAM, 100, True)
     assert page["lines"] == [{"service": "team/chat", "role": "Inference", "pool": "cpu", "closed": 100, "adjusted": 0}]
     assert "held" not in page
+
+
+def test_a_page_survives_its_json_and_one_that_contradicts_itself_is_refused() -> None:
+    page = page_of()
+    value = json.loads(json.dumps(encode_page(Book(), page)))
+    assert decode_page(value) == page
+    wrongs: tuple[dict[str, Any], ...] = (
+        {"posted": 1},
+        {"sealed": False},
+        {"lines": [{}]},
+        {"start": None, "lines": None},
+    )
+    for wrong in wrongs:
+        with pytest.raises(DamagedBookError):
+            decode_page({**value, **wrong})
+    del value["posted"]
+    with pytest.raises(DamagedBookError, match="cannot be read"):
+        decode_page(value)

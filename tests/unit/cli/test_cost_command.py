@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+from modelservice.cli.main import main
+
+
+def test_a_period_that_is_none_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--period", "soon", "--kubeconfig", "/nowhere"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "'soon' is not a period: write current, previous, all, a month such as 2026-07 or a day such as 2026-07-10.\n"
+    )
+
+
+def test_without_a_login_the_reason_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    missing = tmp_path / "none"
+    assert main(["cost", "--kubeconfig", str(missing)]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"No way to log in to Kubernetes through {missing}: ")
+    assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--by", "label"], ["-o", "xml"], ["--html"]])
+def test_options_that_do_not_exist_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["cost", *words])
+    assert stop.value.code == 2
+    assert "usage: modelservice cost" in capsys.readouterr().err

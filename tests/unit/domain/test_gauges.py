@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+from modelservice.domain.costs import Denial
+from modelservice.domain.gauges import (
+    AVAILABLE,
+    COST,
+    GAUGES,
+    HELD,
+    LIMIT,
+    PERIOD_END,
+    PERIOD_START,
+    POSTED,
+    RATE,
+    REFUSED,
+    SEEN,
+    UNHELD,
+    UNITS,
+    USABLE,
+    WORST,
+    Gauge,
+    Reading,
+    read_book,
+    read_troubles,
+)
+
+from tests.unit.domain.costbooks import AUGUST, JULY, NOW, book_of
+
+MONTHLY = ("team/monthly", "USD")
+
+
+def values(readings: list[Reading], gauge: Gauge) -> dict[tuple[str, ...], int]:
+    return {reading.labels: reading.value for reading in readings if reading.gauge is gauge}
+
+
+def test_the_readings_are_the_figures_counted_by_hand() -> None:
+    seen = list(read_book(book_of(), ["team/monthly"], NOW))
+    assert values(seen, LIMIT) == {MONTHLY: 100_000_000}
+    assert values(seen, POSTED) == {MONTHLY: 27_350_278}
+    assert values(seen, HELD) == {MONTHLY: 4_110_000}
+    assert values(seen, WORST) == {MONTHLY: 31_460_278}
+    assert values(seen, AVAILABLE) == {MONTHLY: 68_539_722}
+    assert values(seen, RATE) == {MONTHLY: 8_200_001}
+    assert values(seen, PERIOD_START) == {("team/monthly",): JULY}
+    assert values(seen, PERIOD_END) == {("team/monthly",): AUGUST}
+    assert values(seen, UNITS) == {(): 3}
+    assert values(seen, SEEN) == {(): NOW}
+    assert values(seen, COST) == {
+        (*MONTHLY, "team/chat", "a100", "Inference"): 22_100_000,
+        (*MONTHLY, "team/chat", "a100", "Training"): 5_000_000,
+        (*MONTHLY, "team/embed", "l4", "Inference"): 250_278,
+    }
+
+
+def test_the_figures_are_those_of_the_book_whatever_the_time_is() -> None:
+    assert list(read_book(book_of(), ["team/monthly"], NOW + 900)) == list(read_book(book_of(), ["team/monthly"], NOW))
+
+
+def test_a_policy_that_is_gone_or_has_no_account_yet_has_no_reading() -> None:
+    assert {reading.gauge for reading in read_book(book_of(), [], NOW)} == {UNITS, SEEN}
+    assert {reading.gauge for reading in read_book(book_of(), ["team/new"], NOW)} == {UNITS, SEEN}
+
+
+def test_the_next_period_takes_over_at_its_start() -> None:
+    book = book_of()
+    july = book.accounts[1]
+    both = replace(book, accounts=(july, replace(july, start=AUGUST, end=AUGUST + 86_400, limit=7, lines=())))
+    assert values(list(read_book(both, ["team/monthly"], AUGUST - 1)), LIMIT) == {MONTHLY: 100_000_000}
+    after = list(read_book(both, ["team/monthly"], AUGUST))
+    assert values(after, LIMIT) == {MONTHLY: 7}
+    assert values(after, POSTED) == {MONTHLY: 0}
+
+
+def test_troubles_name_whom_they_concern() -> None:
+    denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
+    seen = list(read_troubles([denial], {"team/embed": 1}, usable=False))
+    assert values(seen, REFUSED) == {("team/monthly", "team/chat", "Rate"): 3}
+    assert values(seen, UNHELD) == {("team/embed",): 1}
+    assert values(seen, USABLE) == {(): 0}
+
+
+def test_every_gauge_has_a_reading_with_its_labels() -> None:
+    denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
+    seen = [*read_book(book_of(), ["team/monthly"], NOW), *read_troubles([denial], {"team/chat": 1}, usable=True)]
+    assert {reading.gauge for reading in seen} == set(GAUGES)
+    assert all(len(reading.labels) == len(reading.gauge.labels) for reading in seen)

@@ -1,0 +1,107 @@
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from modelservice.domain.costs import By, Denial, Statement, draw_up, select
+from modelservice.domain.money import parse_amount
+from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
+
+from tests.unit.domain.costbooks import NOW, UNITS, book_of, page_of
+
+DENIAL = Denial("team/chat", "team/monthly", "Rate", 3_600_000, 250_000, "USD", 2)
+
+
+def monthly() -> tuple[Statement, ...]:
+    return select(draw_up(book_of(), [page_of()], NOW), policy="monthly")
+
+
+def test_a_table_reads_as_people_expect() -> None:
+    assert tables(monthly(), [DENIAL], By.SERVICE) == (
+        "team/monthly  2026-07-01T00:00:00Z - 2026-08-01T00:00:00Z  Open\n"
+        "limit 100.00 USD, spent 27.350278, held 4.11, available 68.539722, rate 8.200001 an hour\n"
+        "\n"
+        "SERVICE     SPENT USD   SHARE  HELD USD\n"
+        "team/chat   27.100000   99.1%      4.06\n"
+        "team/embed   0.250278    0.9%      0.05\n"
+        "TOTAL       27.350278  100.0%      4.11\n"
+        "\n"
+        "REFUSED    BUDGET        PODS  BY    NEED  HAVE\n"
+        "team/chat  team/monthly     2  Rate  3.60  0.25  USD\n"
+    )
+
+
+def test_without_a_statement_the_table_says_what_to_do() -> None:
+    assert tables([], [], By.SERVICE) == f"{NOTHING}\n"
+
+
+@pytest.mark.parametrize("by", By)
+def test_no_line_is_wider_than_a_terminal(by: By) -> None:
+    team = "n" * 63
+    long = replace(monthly()[0], policy=f"{team}/{'p' * 63}", limit=10**18 - 1)
+    key = (f"{team}/{'s' * 253}", "Inference", "q" * 63)
+    long = replace(long, spending={key: 10**17 + 1}, holding={key: 10**16 + 1}, rate=10**15 + 1)
+    denial = replace(DENIAL, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
+    text = tables([long], [denial], by)
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+@pytest.mark.parametrize("by", By)
+def test_the_rows_of_every_format_add_up_to_the_total(by: By) -> None:
+    (july,) = monthly()
+    rows = list(csv.DictReader(io.StringIO(as_csv([july], by))))
+    (document,) = json.loads(as_json([july], [], by, NOW))["statements"]
+    lines = tables([july], [], by).splitlines()[4:-1]
+    for name, total in (("spent", july.spent), ("held", july.held)):
+        assert sum(parse_amount(row[name]) for row in rows) == total
+        assert sum(parse_amount(row[name]) for row in document["rows"]) == total == parse_amount(document[name])
+    assert sum(parse_amount(line.split()[1]) for line in lines) == july.spent
+    assert sum(parse_amount(line.split()[3]) for line in lines) == july.held
+
+
+def test_json_has_everything_as_decimal_strings() -> None:
+    document = json.loads(as_json(monthly(), [DENIAL], By.ROLE, NOW))
+    assert document["asOf"] == "2026-07-11T12:00:00Z"
+    assert document["refusals"] == [
+        {
+            "service": "team/chat",
+            "policy": "team/monthly",
+            "blockedBy": "Rate",
+            "need": "3.60",
+            "have": "0.25",
+            "currency": "USD",
+            "pods": 2,
+        }
+    ]
+    (statement,) = document["statements"]
+    assert statement["period"] == {"start": "2026-07-01T00:00:00Z", "end": "2026-08-01T00:00:00Z"}
+    assert (statement["phase"], statement["available"], statement["ratePerHour"]) == ("Open", "68.539722", "8.200001")
+    assert statement["rows"][1] == {"role": "Training", "spent": "5.00", "held": "0.00"}
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (1, 3, "33.3%"),
+        (2, 3, "66.7%"),
+        (1, 2000, "0.1%"),
+        (1, 2001, "0.0%"),
+        (3, 2, "150.0%"),
+        (-1, 4, "-25.0%"),
+        (0, 0, "-"),
+    ],
+)
+def test_a_share_is_rounded_to_tenths_of_a_percent(part: int, whole: int, text: str) -> None:
+    assert share(part, whole) == text
+
+
+def test_a_name_that_is_too_long_keeps_its_two_ends() -> None:
+    assert shorten("namespace/service", 17) == "namespace/service"
+    assert shorten("namespace/service", 9) == "name…vice"
+    assert len(shorten("x" * 300, 52)) == 52
+
+
+def test_the_points_of_a_column_stand_below_each_other() -> None:
+    assert column([UNITS, -1, 1_500_000]) == ["1.000000", "-0.000001", "1.500000"]
+    assert column([]) == []
