@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from modelservice.adapters.kube import Kube
 from modelservice.domain.codec import encode, encode_page, page_name
 from modelservice.domain.gauges import GAUGES, Gauge
 from modelservice.domain.money import parse_amount
+from modelservice.kit.errors import Conflict, NotFound
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.conftest import REPO, FakeNodes, Runs, manifest, until
@@ -193,3 +196,27 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
         return [{key: whole[key]} for key in gauge.labels if key in whole]
 
     await until("the series of the objects to vanish", gone)
+
+
+async def test_passes_that_met_another_writer_of_the_book_are_counted(scene: Scene) -> None:
+    await scene.create(policy("team", scene.namespace))
+    operator = await scene.operate()
+
+    async def quarrel() -> None:
+        for number in itertools.count():
+            with contextlib.suppress(Conflict, NotFound):
+                book = await scene.get("BudgetLedger", "open")
+                book["metadata"]["annotations"] = {"written": str(number)}
+                await scene.kube.replace(book, manager="somebody")
+
+    async def counted() -> bool:
+        return sum((await scrape(operator.port)).all("book_conflicts_total")) > 0
+
+    other = asyncio.create_task(quarrel())
+    try:
+        await scene.create(scene.service("chat", inference={"minReplicas": 3}))
+        await until("a conflict to be counted", counted)
+    finally:
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+    await scene.ready("chat", 3)

@@ -50,7 +50,8 @@ svg .heldline { stroke: var(--held); stroke-width: 6; }
 .key.unfinished { opacity: 0.5; }
 .key.held { background: var(--held); }
 .key.left { background: var(--left); }
-.key.mark, .key.over, .key.known, .key.ahead, .key.pace { height: 0; vertical-align: middle; border-top: 2px solid var(--mark); }
+.key.mark, .key.over, .key.known, .key.ahead, .key.pace { height: 0; vertical-align: middle;
+  border-top: 2px solid var(--mark); }
 .key.over { border-color: var(--over); }
 .key.known { border-color: var(--spent); opacity: 0.55; }
 .key.ahead { border-top: 2px dotted var(--spent); border-radius: 0; }

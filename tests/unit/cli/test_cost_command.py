@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,22 @@ def test_without_a_login_the_reason_is_one_line(capsys: pytest.CaptureFixture[st
     assert said.out == ""
     assert said.err.startswith(f"No way to log in to Kubernetes through {missing}: ")
     assert len(said.err.splitlines()) == 1
+
+
+def test_a_cluster_that_does_not_answer_is_told_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    config = tmp_path / "config"
+    config.write_text(
+        f"""{{apiVersion: v1, kind: Config, current-context: c, users: [{{name: u, user: {{}}}}],
+        contexts: [{{name: c, context: {{cluster: k, user: u}}}}],
+        clusters: [{{name: k, cluster: {{server: "http://127.0.0.1:{port}"}}}}]}}"""
+    )
+    assert main(["cost", "--kubeconfig", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("The cluster does not answer (GET ")
+    assert said.endswith("): check --kubeconfig and try again.\n")
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("words", [["--by", "label"], ["-o", "xml"], ["--html"]])
