@@ -74,7 +74,16 @@ async def test_a_month_is_found_by_its_name_in_every_format(cluster: Cluster, le
     ]
     status, said, _ = await run(*options, "--html", str(tmp_path / "cost.html"))
     assert said == f"Wrote {tmp_path / 'cost.html'}.\n"
-    assert "9.75" in (tmp_path / "cost.html").read_text()
+    written = (tmp_path / "cost.html").read_text()
+    assert "9.75" in written
+    status, said, _ = await run(*options, "--html", "-")
+    assert said.startswith("<!DOCTYPE html>")
+    status, _, said = await run(*options, "--html", str(tmp_path / "none" / "cost.html"))
+    assert status == 1
+    assert (
+        said
+        == f"{tmp_path / 'none' / 'cost.html'} cannot be written (No such file or directory): choose another file.\n"
+    )
 
 
 async def test_what_cannot_be_reported_ends_with_one_sentence_that_says_what_to_do(

@@ -21,6 +21,7 @@ from modelservice.render.costpage import page
 from modelservice.render.costtext import as_csv, as_json, tables
 
 WRONG_USE = 2
+STDOUT = Path("-")
 
 
 class NoReport(Exception):
@@ -53,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--by", choices=[by.value for by in By], default=By.SERVICE.value, help="default: service")
     parser.add_argument("-o", "--output", choices=["table", "json", "csv"], default="table", help="default: table")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page for a browser instead of printing")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page for a browser; - is stdout")
     parser.add_argument(
         "--system-namespace",
         default="modelservice-system",
@@ -90,17 +91,24 @@ def _put_out(options: argparse.Namespace, costs: Costs, chosen: tuple[Statement,
     if options.html is not None:
         policies = {statement.policy for statement in chosen}
         past = tuple(s for s in costs.statements if s.policy in policies)
-        try:
-            options.html.write_text(page(chosen, past, denials, costs.now), encoding="utf-8")
-        except OSError as error:
-            raise NoReport(f"{options.html} cannot be written ({error.strerror}): choose another file.") from error
-        print(f"Wrote {options.html}.")
+        _put_page(options.html, page(chosen, past, denials, costs.now))
     elif options.output == "json":
         print(as_json(chosen, denials, by, costs.now), end="")
     elif options.output == "csv":
         print(as_csv(chosen, by), end="")
     else:
         print(tables(chosen, denials, by), end="")
+
+
+def _put_page(path: Path, text: str) -> None:
+    if path == STDOUT:
+        print(text, end="")
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NoReport(f"{path} cannot be written ({error.strerror}): choose another file.") from error
+    print(f"Wrote {path}.")
 
 
 async def _read(options: argparse.Namespace) -> Costs:
