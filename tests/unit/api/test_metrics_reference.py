@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from modelservice.adapters.telemetry import KIT, PREFIX
 from modelservice.app import METRICS
+from modelservice.cli.fuse import METRICS as FUSE
 from modelservice.domain.gauges import GAUGES
 
 REPO = Path(__file__).resolve().parents[3]
@@ -32,6 +33,10 @@ def test_every_gauge_of_the_book_is_listed() -> None:
 def test_every_metric_of_the_work_is_listed() -> None:
     metrics = sorted((*METRICS, *KIT), key=lambda metric: metric.name)
     assert rows("Work") == [(f"`{PREFIX}{m.name}`", m.kind, labels(m.labels), m.help) for m in metrics]
+
+
+def test_every_metric_of_the_fuse_is_listed() -> None:
+    assert rows("Fuse") == [(f"`{PREFIX}{m.name}`", m.kind, labels(m.labels), m.help) for m in FUSE]
 
 
 def test_every_alert_is_listed() -> None:

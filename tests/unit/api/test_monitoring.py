@@ -19,6 +19,7 @@ import yaml
 from aiohttp import web
 from modelservice.adapters.telemetry import KIT, PREFIX, Telemetry
 from modelservice.app import METRICS
+from modelservice.cli.fuse import METRICS as FUSE
 from modelservice.domain.book import Book
 from modelservice.domain.costs import Denial
 from modelservice.domain.gauges import GAUGES, Reading, read_book, read_troubles
@@ -29,7 +30,7 @@ from tests.unit.domain.costbooks import UNITS, book_of
 DASHBOARD = json.loads((CHART / "files/dashboard.json").read_text())
 ALERTS = yaml.safe_load((CHART / "files/alerts.yaml").read_text())
 RULES = {rule["alert"]: rule for group in ALERTS["groups"] for rule in group["rules"]}
-LABELS = {PREFIX + metric.name: set(metric.labels) for metric in (*METRICS, *KIT, *GAUGES)}
+LABELS = {PREFIX + metric.name: set(metric.labels) for metric in (*METRICS, *KIT, *FUSE, *GAUGES)}
 BUDGET = "team/monthly"
 
 pytestmark = pytest.mark.timeout(60)
@@ -108,7 +109,7 @@ def shifted(now: int, **changes: Any) -> Book:
 @asynccontextmanager
 async def prometheus(directory: Path, read: Callable[[], Iterable[Reading]]) -> AsyncIterator[Callable[[str], Any]]:
     """A Prometheus that scrapes these readings ten times a second with the chart's rules; yields what asks it."""
-    telemetry = Telemetry(*METRICS)
+    telemetry = Telemetry(*METRICS, *FUSE)
     telemetry.expose(GAUGES, read)
     telemetry.count("reconcile_total", controller="ModelService", result="success")
     telemetry.set("workqueue_depth", 1, name="keys")
@@ -198,9 +199,9 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
         posted = "sum(modelservice_operator_budget_cost) - sum(modelservice_operator_budget_posted)"
         (difference,) = await ask(posted)
         assert abs(float(difference["value"][1])) < 1e-9
-        contended = RULES["ModelServiceBookContended"]["expr"]
-        assert await ask(contended) == []
-        assert await ask(contended.replace("> 20", ">= 0"))
+        for name in ("ModelServiceBookContended", "ModelServiceFuseDeletes", "ModelServicePodsSpared"):
+            assert await ask(RULES[name]["expr"]) == [], name
+            assert await ask(re.sub(r"> \d+$", ">= 0", RULES[name]["expr"])), name
 
 
 CASES = (
