@@ -207,6 +207,32 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
     await until("the series of the objects to vanish", gone)
 
 
+async def test_a_budget_of_the_cluster_on_trial_shows_what_it_would_refuse(scene: Scene) -> None:
+    spec = {
+        "currency": "USD",
+        "limit": "100.00",
+        "maxRatePerHour": "1.50",
+        "period": {"calendar": "Day", "timeZone": "UTC"},
+        "enforcement": "DryRun",
+        "scope": {"namespaces": [scene.namespace]},
+    }
+    name, who = f"{scene.namespace}-trial", f"{scene.namespace}/chat"
+    await scene.create(manifest(OURS, "ClusterBudgetPolicy", name, spec=spec))
+    operator = await scene.operate()
+    await scene.create(scene.service("chat", inference={"minReplicas": 2}))
+    await scene.ready("chat", 2)
+
+    async def shown() -> bool:
+        seen = await scrape(operator.port)
+        would = seen.all("budget_would_refuse_pods", policy=name, modelservice=who, blocked_by="Rate")
+        return (would, seen.all("budget_rate", policy=name)) == ([1], [2])
+
+    await until("the trial to be shown", shown)
+    seen = await scrape(operator.port)
+    assert seen.all("budget_limit", policy=name, enforcement="DryRun") == [100]
+    assert seen.all("budget_refused_pods") == []
+
+
 async def test_passes_that_met_another_writer_of_the_book_are_counted(scene: Scene) -> None:
     await scene.create(policy("team", scene.namespace))
     operator = await scene.operate()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from modelservice.controllers.world import World
 from modelservice.domain.costs import Denial
 from modelservice.domain.gauges import Reading, read_book, read_troubles
+from modelservice.domain.planner import Refused
+from modelservice.domain.specs import ServiceName
 
 
 @dataclass(slots=True)
@@ -22,16 +24,24 @@ class Gauges:
         if world.book is None:
             return
         policies = [f"{ref.namespace}/{ref.name}" for ref in world.caches.policies.refs()]
+        policies += [ref.name for ref in world.caches.cluster_policies.refs()]
         yield from read_book(world.book, policies, world.now())
         unheld = dict.fromkeys(map(str, world.drafts), 0)
         for pod in world.unheld.values():
             unheld[str(pod.service)] = unheld.get(str(pod.service), 0) + 1
-        yield from read_troubles(self._denials(), unheld, usable=not world.book_problem)
+        yield from read_troubles(self._denials(), self._objections(), unheld, usable=not world.book_problem)
 
     def _denials(self) -> Iterator[Denial]:
         for name, plan in sorted(self.world.plan.services.items()):
             if plan.refused is not None:
-                why = plan.refused.why
-                yield Denial(
-                    str(name), why.policy, why.blocked_by.value, why.need, why.have, why.currency, plan.refused.pods
-                )
+                yield _denial(name, plan.refused, plan.refused.why.policy)
+
+    def _objections(self) -> Iterator[Denial]:
+        for policy, objections in sorted(self.world.objections.items()):
+            for objection in objections:
+                yield _denial(objection.service, objection.refused, policy)
+
+
+def _denial(service: ServiceName, refused: Refused, policy: str) -> Denial:
+    why = refused.why
+    return Denial(str(service), policy, why.blocked_by.value, why.need, why.have, why.currency, refused.pods)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
-from .book import Account, Book
+from .book import Account, Book, Enforcement
 from .ledger import advance
 from .money import HOUR
 from .periods import Span
@@ -64,6 +64,12 @@ class Statement:
     rate: int = 0
     spending: Mapping[Key, int] = field(default_factory=dict)
     holding: Mapping[Key, int] = field(default_factory=dict)
+    enforcement: Enforcement = Enforcement.HARD
+
+    @property
+    def binds(self) -> bool:
+        """Whether its limit must hold; else it only counts."""
+        return self.enforcement is Enforcement.HARD
 
     @property
     def spent(self) -> int:
@@ -161,6 +167,7 @@ def _statement(book: Book, account: Account) -> Statement:
         rate=book.rate(account.policy) if phase is Phase.OPEN else 0,
         spending={key: amount for key, amount in book.costs(account).items() if amount},
         holding=holds(book, account),
+        enforcement=account.enforcement,
     )
 
 

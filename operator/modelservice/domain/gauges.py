@@ -30,7 +30,7 @@ class Reading:
 
 _OWN = ("policy", "currency")
 
-LIMIT = Gauge("budget_limit", "The limit of the budget's current period.", _OWN, money=True)
+LIMIT = Gauge("budget_limit", "The limit of the budget's current period.", (*_OWN, "enforcement"), money=True)
 POSTED = Gauge("budget_posted", "What the current period has cost so far.", _OWN, money=True)
 HELD = Gauge("budget_held", "What open pods may still cost in the period.", _OWN, money=True)
 WORST = Gauge("budget_worst", "The most that the period can cost with what runs now: posted + held.", _OWN, money=True)
@@ -51,6 +51,11 @@ REFUSED = Gauge(
     "Pods that are wanted and that the budget does not pay for.",
     ("policy", "modelservice", "blocked_by"),
 )
+WOULD_REFUSE = Gauge(
+    "budget_would_refuse_pods",
+    "Pods that a budget with enforcement DryRun would refuse.",
+    ("policy", "modelservice", "blocked_by"),
+)
 UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money held for them.", ("modelservice",))
 UNITS = Gauge("book_units", "Pods in the book.")
 SEEN = Gauge("book_timestamp_seconds", "When the operator looked at the book last, by the API server's clock.")
@@ -67,6 +72,7 @@ GAUGES = (
     PERIOD_END,
     COST,
     REFUSED,
+    WOULD_REFUSE,
     UNHELD,
     UNITS,
     SEEN,
@@ -88,7 +94,7 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     own = (account.policy, account.currency)
     costs, worst = book.costs(account), book.worst(account)
     posted = sum(costs.values())
-    yield Reading(LIMIT, own, account.limit)
+    yield Reading(LIMIT, (*own, account.enforcement.value), account.limit)
     yield Reading(POSTED, own, posted)
     yield Reading(HELD, own, worst - posted)
     yield Reading(WORST, own, worst)
@@ -100,10 +106,13 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
         yield Reading(COST, (*own, service, pool, role), cost)
 
 
-def read_troubles(denials: Iterable[Denial], unheld: Mapping[str, int], *, usable: bool) -> Iterator[Reading]:
-    """What the budgets refuse, and for each service the number of its pods that ran without a hold."""
+def read_troubles(
+    denials: Iterable[Denial], objections: Iterable[Denial], unheld: Mapping[str, int], *, usable: bool
+) -> Iterator[Reading]:
+    """What budgets refuse and those on trial would, and for each service its pods that ran without a hold."""
     yield Reading(USABLE, (), int(usable))
-    for denial in denials:
-        yield Reading(REFUSED, (denial.policy, denial.service, denial.blocked_by), denial.pods)
+    for gauge, rows in ((REFUSED, denials), (WOULD_REFUSE, objections)):
+        for row in rows:
+            yield Reading(gauge, (row.policy, row.service, row.blocked_by), row.pods)
     for service, count in sorted(unheld.items()):
         yield Reading(UNHELD, (service,), count)

@@ -77,12 +77,15 @@ def _summary(statement: Statement) -> str:
     if not statement.rate:
         return f"{begin} are spent. Nothing runs at the moment."
     begin += f" are spent and {say_amount(statement.held)} {money} are set aside for pods that run."
+    mode = f"pods go on, since the budget's enforcement is {statement.enforcement}."
     if statement.available < 0:
-        return f"{begin} That is {say_amount(-statement.available)} {money} above the limit: nothing new is started."
+        then = "nothing new is started." if statement.binds else mode
+        return f"{begin} That is {say_amount(-statement.available)} {money} above the limit: {then}"
     rate, until = f"{say_amount(statement.rate)} {money} an hour", statement.lasts_until()
     if until is None:
         return f"{begin} At the present {rate} it will be {say_amount(statement.spent_by_end())} {money} in the end."
-    return f"{begin} At the present {rate} the limit is reached on {say_moment(until)}; pods are stopped before it."
+    then = "pods are stopped before it." if statement.binds else mode
+    return f"{begin} At the present {rate} the limit is reached on {say_moment(until)}; {then}"
 
 
 def _tiles(statement: Statement) -> Markup:

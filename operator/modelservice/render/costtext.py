@@ -49,6 +49,8 @@ def say_figures(statement: Statement) -> str:
     ]
     if statement.phase is Phase.OPEN:
         parts.append(f"rate {format_amount(statement.rate)} an hour")
+    if not statement.binds:
+        parts.append(f"enforcement {statement.enforcement}")
     return ", ".join(parts)
 
 
@@ -129,6 +131,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "policy": statement.policy,
         "period": {"start": format_time(statement.start), "end": format_time(statement.end)},
         "phase": statement.phase.value,
+        "enforcement": statement.enforcement.value,
         "currency": statement.currency,
         "limit": format_amount(statement.limit),
         "spent": format_amount(statement.spent),

@@ -20,7 +20,7 @@ from aiohttp import web
 from modelservice.adapters.telemetry import KIT, PREFIX, Telemetry
 from modelservice.app import METRICS
 from modelservice.cli.fuse import METRICS as FUSE
-from modelservice.domain.book import Book
+from modelservice.domain.book import Book, Enforcement
 from modelservice.domain.costs import Denial
 from modelservice.domain.gauges import GAUGES, Reading, read_book, read_troubles
 
@@ -188,7 +188,7 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
 
     def read() -> Iterable[Reading]:
         yield from read_book(shifted(now), [BUDGET], now)
-        yield from read_troubles([denial], {"team/chat": 1}, usable=True)
+        yield from read_troubles([denial], [denial], {"team/chat": 1}, usable=True)
 
     async with prometheus(tmp_path, read) as ask:
         await until(lambda: ask("count_over_time(modelservice_operator_book_writes_total[1m]) > 3"), bool)
@@ -204,9 +204,9 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
             assert await ask(re.sub(r"> \d+$", ">= 0", RULES[name]["expr"])), name
 
 
-CASES = (
+CASES: tuple[tuple[str, dict[str, Any], int, int, set[str]], ...] = (
     ("a limit that will not last", {"limit": 100 * UNITS}, 0, 0, {"ModelServiceBudgetEndsEarly"}),
-    ("a limit that lasts", {"limit": 10_000 * UNITS}, 0, 0, set[str]()),
+    ("a limit that lasts", {"limit": 10_000 * UNITS}, 0, 0, set()),
     (
         "a limit that was lowered, and a pod that ran without a hold",
         {"limit": 30 * UNITS},
@@ -221,7 +221,14 @@ CASES = (
             "ModelServiceBookUnusable",
         },
     ),
-    ("all well again", {"limit": 10_000 * UNITS}, 0, 0, set[str]()),
+    (
+        "a limit that only counts and is passed",
+        {"limit": 30 * UNITS, "enforcement": Enforcement.SOFT},
+        0,
+        0,
+        {"ModelServiceBudgetNearlySpent", "ModelServiceBudgetEndsEarly"},
+    ),
+    ("all well again", {"limit": 10_000 * UNITS}, 0, 0, set()),
 )
 
 
@@ -233,7 +240,7 @@ async def test_the_alerts_that_fit_the_book_are_pending_and_no_others(tmp_path: 
         _, changes, denials, unheld, _ = case
         denied = [Denial("team/chat", BUDGET, "Limit", 2, 1, "USD", denials)] if denials else []
         yield from read_book(shifted(now, **changes), [BUDGET], now)
-        yield from read_troubles(denied, {"team/chat": unheld}, usable=not unheld)
+        yield from read_troubles(denied, [], {"team/chat": unheld}, usable=not unheld)
 
     async with prometheus(tmp_path, read) as ask:
 

@@ -17,6 +17,7 @@ from modelservice.domain.gauges import (
     UNITS,
     USABLE,
     WORST,
+    WOULD_REFUSE,
     Gauge,
     Reading,
     read_book,
@@ -34,7 +35,7 @@ def values(readings: list[Reading], gauge: Gauge) -> dict[tuple[str, ...], int]:
 
 def test_the_readings_are_the_figures_counted_by_hand() -> None:
     seen = list(read_book(book_of(), ["team/monthly"], NOW))
-    assert values(seen, LIMIT) == {MONTHLY: 100_000_000}
+    assert values(seen, LIMIT) == {(*MONTHLY, "Hard"): 100_000_000}
     assert values(seen, POSTED) == {MONTHLY: 27_350_278}
     assert values(seen, HELD) == {MONTHLY: 4_110_000}
     assert values(seen, WORST) == {MONTHLY: 31_460_278}
@@ -64,22 +65,26 @@ def test_the_next_period_takes_over_at_its_start() -> None:
     book = book_of()
     july = book.accounts[1]
     both = replace(book, accounts=(july, replace(july, start=AUGUST, end=AUGUST + 86_400, limit=7, lines=())))
-    assert values(list(read_book(both, ["team/monthly"], AUGUST - 1)), LIMIT) == {MONTHLY: 100_000_000}
+    assert values(list(read_book(both, ["team/monthly"], AUGUST - 1)), LIMIT) == {(*MONTHLY, "Hard"): 100_000_000}
     after = list(read_book(both, ["team/monthly"], AUGUST))
-    assert values(after, LIMIT) == {MONTHLY: 7}
+    assert values(after, LIMIT) == {(*MONTHLY, "Hard"): 7}
     assert values(after, POSTED) == {MONTHLY: 0}
 
 
 def test_troubles_name_whom_they_concern() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
-    seen = list(read_troubles([denial], {"team/embed": 1}, usable=False))
+    seen = list(read_troubles([denial], [replace(denial, policy="team/trial")], {"team/embed": 1}, usable=False))
     assert values(seen, REFUSED) == {("team/monthly", "team/chat", "Rate"): 3}
+    assert values(seen, WOULD_REFUSE) == {("team/trial", "team/chat", "Rate"): 3}
     assert values(seen, UNHELD) == {("team/embed",): 1}
     assert values(seen, USABLE) == {(): 0}
 
 
 def test_every_gauge_has_a_reading_with_its_labels() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
-    seen = [*read_book(book_of(), ["team/monthly"], NOW), *read_troubles([denial], {"team/chat": 1}, usable=True)]
+    seen = [
+        *read_book(book_of(), ["team/monthly"], NOW),
+        *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
+    ]
     assert {reading.gauge for reading in seen} == set(GAUGES)
     assert all(len(reading.labels) == len(reading.gauge.labels) for reading in seen)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+from modelservice.domain.book import Enforcement
 from modelservice.domain.costs import Denial, Phase, Statement, draw_up, select
 from modelservice.render.charts import MOST_PERIODS, WIDTH, burn_down, history, say_amount, say_moment, stack
 from modelservice.render.costpage import page
@@ -90,6 +91,14 @@ def test_a_page_without_a_budget_says_what_to_do() -> None:
         ({"limit": 9000 * UNITS}, "At the present 8.20 USD an hour it will be 4,061.75 USD in the end."),
         ({"rate": 0, "holding": {}}, "are spent. Nothing runs at the moment."),
         ({"limit": 30 * UNITS}, "That is 1.46 USD above the limit: nothing new is started."),
+        (
+            {"limit": 30 * UNITS, "enforcement": Enforcement.SOFT},
+            "1.46 USD above the limit: pods go on, since the budget's enforcement is Soft.",
+        ),
+        (
+            {"enforcement": Enforcement.DRY_RUN},
+            "on 11 Jul 2026, 20:51 UTC; pods go on, since the budget's enforcement is DryRun.",
+        ),
         ({"phase": Phase.SEALED}, "Of 100.00 USD, 27.35 USD (27.4%) were spent."),
         ({"phase": Phase.CLOSING}, "Of 100.00 USD, 27.35 USD (27.4%) are spent."),
     ],

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from modelservice.domain.book import Enforcement
 from modelservice.domain.costs import By, Denial, Statement, draw_up, select
 from modelservice.domain.money import parse_amount
 from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
@@ -30,6 +31,12 @@ def test_a_table_reads_as_people_expect() -> None:
         "REFUSED    BUDGET        PODS  BY    NEED  HAVE\n"
         "team/chat  team/monthly     2  Rate  3.60  0.25  USD\n"
     )
+
+
+def test_a_budget_that_only_counts_says_so() -> None:
+    trial = replace(monthly()[0], enforcement=Enforcement.DRY_RUN)
+    assert "enforcement DryRun" in " ".join(tables([trial], [], By.ROLE).split("\n"))
+    assert json.loads(as_json([trial], [], By.ROLE, NOW))["statements"][0]["enforcement"] == "DryRun"
 
 
 def test_without_a_statement_the_table_says_what_to_do() -> None:
