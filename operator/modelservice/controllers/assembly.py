@@ -22,7 +22,7 @@ from modelservice.kit.apply import ChildApplier
 from modelservice.kit.controller import Reconcile
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.meter import Meter
-from modelservice.kit.objects import Key, Object
+from modelservice.kit.objects import Key, Object, key_of
 from modelservice.kit.resync import Source
 from modelservice.kit.status import StatusWriter
 from modelservice.kit.workqueue import LIVE, RELIST, WorkQueue
@@ -137,8 +137,7 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper) -> lis
 
     def own(kind: str) -> Changed:
         def changed(obj: Object, priority: int) -> None:
-            meta = obj["metadata"]
-            queue.add(Key(kind, meta.get("namespace", ""), meta["name"]), priority=priority)
+            queue.add(key_of(kind, obj), priority=priority)
             world.replan()
 
         return changed

@@ -107,7 +107,7 @@ class Planner:
             for name in names
             if drafts.get(name) != world.drafts.get(name) or made.services.get(name) != world.plan.services.get(name)
         }
-        world.drafts, world.plan, world.planned = drafts, made, True
+        world.drafts, world.plan = drafts, made
         world.memories = {name: memory for name, memory in world.memories.items() if name in drafts}
         return changed
 

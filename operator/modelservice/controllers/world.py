@@ -50,7 +50,6 @@ class World:
     clock: Clock
     caches: Caches = field(default_factory=Caches)
     plan: Plan = field(default_factory=Plan)
-    planned: bool = False
     drafts: dict[ServiceName, Any] = field(default_factory=dict)
     memories: dict[ServiceName, Memory] = field(default_factory=dict)
     book: Book | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelservice.domain.specs import ClaimPath, Pool, Role, Runtime, Service, Training
+from modelservice.domain.specs import Pool, Role, Runtime, Service, Training
 from modelservice.render.hashing import attempt_id
 from modelservice.render.labels import ATTEMPT, RUN, owner, pod_labels
 from modelservice.render.pod import container, pod_spec, user_volumes
@@ -18,11 +18,6 @@ FILES_VOLUME = "modelservice-files"
 def job_name(service: Service, run: str, attempt: int) -> str:
     """The name of the Job of an attempt."""
     return f"{service.name.name}-{run}-{attempt}"
-
-
-def output_of(training: Training, run: str, attempt: int) -> ClaimPath:
-    """Where an attempt publishes its model."""
-    return ClaimPath(training.output.claim, f"{training.output.path}/{run}/{attempt}")
 
 
 def job(

@@ -95,6 +95,18 @@ def test_a_server_answers_and_ends_with_0_without_failing_a_request(linear_model
     assert not (tmp_path / "termination").exists()
 
 
+def serve(directory: Path, model: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a server that is expected to end by itself."""
+    return subprocess.run(
+        worker_command("serve", "--host", "127.0.0.1", *arguments),
+        env=serve_environment(directory, model),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+
+
 def spoil_digest(artifact: Path) -> None:
     model = artifact / "model.pt2"
     model.write_bytes(model.read_bytes() + b" ")
@@ -113,14 +125,7 @@ def test_a_model_that_cannot_be_loaded_leaves_a_sentence_and_exit_code_3(
 ) -> None:
     artifact = make_artifact(tmp_path / "artifact", linear_model)
     spoil(artifact)
-    finished = subprocess.run(
-        worker_command("serve", "--host", "127.0.0.1"),
-        env=serve_environment(tmp_path, artifact),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    finished = serve(tmp_path, artifact)
     assert finished.returncode == 3
     message = json.loads((tmp_path / "termination").read_bytes())
     assert (message["version"], message["outcome"]) == (1, "ModelLoadFailed")
@@ -132,14 +137,7 @@ def test_a_model_that_cannot_be_loaded_leaves_a_sentence_and_exit_code_3(
 def test_a_file_that_is_no_program_leaves_a_sentence_and_exit_code_3(tmp_path: Path) -> None:
     model = tmp_path / "model.pt2"
     model.write_text("no model")
-    finished = subprocess.run(
-        worker_command("serve", "--host", "127.0.0.1"),
-        env=serve_environment(tmp_path, model),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_SECONDS,
-        check=False,
-    )
+    finished = serve(tmp_path, model)
     assert finished.returncode == 3
     message = json.loads((tmp_path / "termination").read_bytes())
     assert message["message"] == f"{model} is not a .pt2 file; save the model with torch.export.save."
@@ -172,14 +170,7 @@ def test_a_wrong_call_is_explained(
 def test_a_taken_port_is_explained(linear_model: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        finished = subprocess.run(
-            worker_command("serve", "--host", "127.0.0.1", "--port", str(port)),
-            env=serve_environment(tmp_path, linear_model),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        finished = serve(tmp_path, linear_model, "--port", str(port))
     assert finished.returncode == 1
     assert f"The server cannot listen on 127.0.0.1 port {port}: Address already in use." in finished.stderr
 
