@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from modelservice.adapters.kube import Kube
 from modelservice.domain.codec import encode, encode_page, page_name
 from modelservice.domain.gauges import GAUGES, Gauge
 from modelservice.domain.money import parse_amount
+from modelservice.domain.times import parse_instant
 from modelservice.kit.errors import Conflict, NotFound
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -191,6 +193,9 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
     assert seen.all("budget_refused_pods", policy=name, modelservice=who, blocked_by="Limit") == [1]
     assert seen.all("budget_unheld_pods", modelservice=who) == [0]
     assert (seen.all("book_units"), seen.all("book_usable")) == ([2], [1])
+    foreseen = (await scene.get("BudgetPolicy", "team"))["status"]["forecast"]
+    assert (foreseen["p50"], foreseen["p90"], foreseen["basis"]) == ("2.50", "2.50", "CurrentRate")
+    assert parse_instant(foreseen["exhaustsAt"]) - int(time.time()) <= 2.5 / 3 * 3600  # as if all three ran
 
     for kind, short in (("ModelService", "chat"), ("BudgetPolicy", "team")):
         uid = (await scene.get(kind, short))["metadata"]["uid"]

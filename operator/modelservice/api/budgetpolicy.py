@@ -179,6 +179,21 @@ class PeriodStatus(Shape):
     end: Annotated[Timestamp, Field(description="The first moment after it.")]
 
 
+class ForecastStatus(Shape):
+    """What the period will have cost at its end, as far as it can be told."""
+
+    p50: Annotated[MoneyText, Field(description="As likely too high as too low.")]
+    p90: Annotated[MoneyText, Field(description="A cautious figure, seldom passed.")]
+    exhausts_at: Annotated[
+        Timestamp | None,
+        Field(description="When spending that leads to p90 reaches the limit; absent when it does not in the period."),
+    ] = None
+    basis: Annotated[
+        Literal["CurrentRate"],
+        Field(description="CurrentRate: p50 goes on at the present rate, p90 with maxReplicas of every service."),
+    ]
+
+
 class GuaranteeStatus(Shape):
     """How far one may rely on the limit."""
 
@@ -215,6 +230,7 @@ class BudgetPolicyStatus(Shape):
     )
     available: Annotated[MoneyText | None, Field(description="What is neither spent nor committed.")] = None
     rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
+    forecast: Annotated[ForecastStatus | None, Field(description="What the period will have cost at its end.")] = None
     guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
     would_refuse: Annotated[

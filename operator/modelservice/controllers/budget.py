@@ -15,6 +15,7 @@ from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
 from modelservice.domain.budgets import Figures, figures, judge_budget, judge_soft_limit, objection_text
 from modelservice.domain.conditions import Condition
+from modelservice.domain.forecast import Forecast, forecast
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
@@ -28,7 +29,7 @@ from modelservice.ports import EventSink
 
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
-FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "asOf")
+FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "forecast", "asOf")
 """What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
@@ -55,6 +56,7 @@ class Budgets:
         if book is None and not self.world.book_problem:
             return Result(UNTIL_READ)
         seen = figures(book, policy.name, now) if policy is not None and book is not None else None
+        foreseen = self._forecast(policy, now)
         problem = problem or self.world.book_problem
         objections = self.world.objections.get(policy.name, ()) if policy is not None else ()
         condition = judge_budget(
@@ -75,7 +77,7 @@ class Budgets:
                 }
                 for one in conditions
             ],
-            **self._figures(obj, seen, now, kept=book is None or condition.reason == "WindowOver"),
+            **self._figures(obj, seen, foreseen, now, kept=book is None or condition.reason == "WindowOver"),
             "guarantee": self._guarantee(policy, condition, now),
         }
         told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
@@ -122,7 +124,14 @@ class Budgets:
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
         return {"level": made.level.value, "becauseOf": made.because_of}
 
-    def _figures(self, obj: Object, seen: Figures | None, now: int, *, kept: bool) -> dict[str, Any]:
+    def _forecast(self, policy: Policy | None, now: int) -> Forecast | None:
+        if policy is None or self.world.book is None:
+            return None
+        return forecast(self.world.book, policy.name, now, self.world.peaks.get(policy.name, 0))
+
+    def _figures(
+        self, obj: Object, seen: Figures | None, foreseen: Forecast | None, now: int, *, kept: bool
+    ) -> dict[str, Any]:
         """The figures; those of the last write while they have hardly moved, and when the book does not say any."""
         before = obj.get("status") or {}
         if seen is None:
@@ -141,8 +150,11 @@ class Budgets:
             "ratePerHour": format_amount(seen.rate),
             "asOf": format_time(now),
         }
+        if foreseen is not None:
+            fresh["forecast"] = _foreseen(foreseen)
         steady = ("period", "limit", "ratePerHour")
-        if all(before.get(name) == fresh[name] for name in steady) and not self._news(before, seen, now):
+        same = all(before.get(name) == fresh[name] for name in steady)
+        if same and not self._news(before, seen, now) and not _told_otherwise(before, foreseen, now):
             return {name: before[name] for name in FIGURES if name in before}
         return fresh
 
@@ -155,6 +167,24 @@ class Budgets:
         return known["available"] != format_amount(seen.available) and moved(
             known["available"], seen.available, None, now
         )
+
+
+def _foreseen(foreseen: Forecast) -> dict[str, str]:
+    made = {"p50": format_amount(foreseen.p50), "p90": format_amount(foreseen.p90), "basis": foreseen.basis.value}
+    if foreseen.exhausts_at is not None:
+        made["exhaustsAt"] = format_time(foreseen.exhausts_at)
+    return made
+
+
+def _told_otherwise(before: Object, foreseen: Forecast | None, now: int) -> bool:
+    """Whether the forecast has come, gone, or become another one than the status says."""
+    told = before.get("forecast")
+    if told is None or foreseen is None:
+        return (told is None) != (foreseen is None)
+    if ("exhaustsAt" in told) != (foreseen.exhausts_at is not None) or told["basis"] != foreseen.basis:
+        return True
+    figures = ((told["p50"], foreseen.p50), (told["p90"], foreseen.p90))
+    return any(moved(old, new, before.get("asOf"), now) for old, new in figures)
 
 
 def _objection(objection: Objection, told: Object | None, now: int) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Draft:
             self.deployed,
             service.labels,
             self.namespace_labels,
+            service.inference.maximum if service.inference else 0,
         )
 
     @property

@@ -16,6 +16,7 @@ from modelservice.controllers.signals import read
 from modelservice.controllers.world import World, pods_of, service_name
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
+from modelservice.domain.peaks import peak_rates
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.rehearsal import Objection, rehearse
 from modelservice.domain.snapshot import Snapshot
@@ -82,6 +83,7 @@ class Planner:
         seen = snapshot(self.world, listed, drafts, required=self.budget_required)
         made = plan(seen, self.world.now())
         changed = self._adopt(drafts, made)
+        self.world.peaks = peak_rates(seen, made)
         self._rehearse(seen)
         if await self.bookkeeper.settle(made, listed.policies):
             self.meter.count("book_writes_total")

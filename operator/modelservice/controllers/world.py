@@ -56,6 +56,7 @@ class World:
     book_problem: str = ""
     refusals: Mapping[str, Any] = field(default_factory=dict)
     objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
+    peaks: Mapping[str, int] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
     _date: int | None = None

@@ -88,7 +88,7 @@ class Wish:
 class ServiceView:
     """One service with what it wants and has.
 
-    `inference` is None while it cannot be rendered: what runs is kept then.
+    `inference` is None while it cannot be rendered: what runs is kept then. `most` is how many replicas it may have.
     """
 
     name: ServiceName
@@ -99,6 +99,7 @@ class ServiceView:
     deployed: tuple[Deployed, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    most: int = 0
 
     @property
     def origin(self) -> Origin:

@@ -11,9 +11,11 @@ from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked, Enforcement, Refusal
 from modelservice.domain.ledger import advance, prove, set_policies
+from modelservice.domain.money import format_amount
 from modelservice.domain.planner import Refused
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.specs import ServiceName
+from modelservice.domain.times import format_time
 from modelservice.kit.objects import Key
 from modelservice.kit.status import StatusWriter
 from modelservice.ports import Answer
@@ -95,6 +97,26 @@ async def test_a_soft_limit_that_is_passed_is_told_once_in_each_period() -> None
     assert reasons(await desk.look(MONTH_END + 900))["WithinSoftLimit"] == ("True", "NotPassed")
     await desk.look(MONTH_END + 1100)
     assert [reason for reason, _ in desk.told].count("BudgetSoftLimitPassed") == 2
+
+
+async def test_the_forecast_is_written_with_the_figures_and_again_when_it_says_something_else() -> None:
+    desk = Desk()
+    desk.write(limit="4.00")
+    book = prove(admitted(opened(policy(4 * 10**6)), "a"), "a", NOW, "n")
+    desk.world.book, rest = book, MONTH_END - NOW
+    first = (await desk.look(NOW + 60))["forecast"]
+    assert first == {"p50": format_amount(rest), "p90": format_amount(rest), "basis": "CurrentRate"}
+    desk.world.peaks = {"team/monthly": 2 * 3600}
+    assert (await desk.look(NOW + 70))["forecast"] == first
+    second = (await desk.look(NOW + 130))["forecast"]
+    assert second["p90"] == format_amount(130 + 2 * (rest - 130))
+    desk.world.peaks = {"team/monthly": 3 * 3600}
+    third = (await desk.look(NOW + 140))["forecast"]
+    assert third["p90"] == "4.00"
+    assert third["exhaustsAt"] == format_time(NOW + 140 - (-(4 * 10**6 - 140) // 3))
+    desk.world.book = None
+    desk.world.book_problem = "It is away."
+    assert (await desk.look(NOW + 150))["forecast"] == third
 
 
 def objection(service: str, pods: int, have: int) -> Objection:
