@@ -366,10 +366,11 @@ def test_who_may_do_what_with_our_kinds(owner: Rest, user: str, verb: str, resou
 def test_the_operator_reaches_nothing_private(operator: Rest, secret: str, verb: str) -> None:
     resource, _, subresource = secret.partition("/")
     for namespace in (TEAM, SYSTEM):
+        price_tables = (namespace, verb, secret) == (SYSTEM, "get", "configmaps")
         attributes = {"namespace": namespace, "verb": verb, "resource": resource, "subresource": subresource}
         body = {"spec": {"resourceAttributes": attributes}}
         asked = operator.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body).ok()
-        assert asked["status"]["allowed"] is False
+        assert asked["status"]["allowed"] is price_tables
 
 
 @pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse"])

@@ -8,12 +8,14 @@ from pydantic import Field
 
 from modelservice.api.fields import (
     API_VERSION,
+    ATOMIC,
     Count,
     Currency,
     Generation,
     MoneyText,
     Sentence,
     Shape,
+    Short,
     Timestamp,
     amount,
     keyed,
@@ -217,6 +219,18 @@ class WouldRefuse(Shape):
     since: Annotated[Timestamp, Field(description="When it began.")]
 
 
+class PriceCoverage(Shape):
+    """Of how many pools in the scope the price is known."""
+
+    pools: Annotated[Count, Field(description="ComputePools that the scope covers.")]
+    priced: Annotated[Count, Field(description="Those of them with a known price.")]
+    unpriced: Annotated[
+        tuple[Short, ...],
+        Field(max_length=100, description="The others, in which nothing new starts: see their condition Priced."),
+        ATOMIC,
+    ] = ()
+
+
 class BudgetPolicyStatus(Shape):
     """What the book says, rounded and at most once a minute."""
 
@@ -233,6 +247,9 @@ class BudgetPolicyStatus(Shape):
     forecast: Annotated[ForecastStatus | None, Field(description="What the period will have cost at its end.")] = None
     guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
+    price_coverage: Annotated[
+        PriceCoverage | None, Field(description="Of how many pools in the scope the price is known.")
+    ] = None
     would_refuse: Annotated[
         tuple[WouldRefuse, ...],
         Field(max_length=100, description="DryRun only: what Hard would refuse now, service by service."),

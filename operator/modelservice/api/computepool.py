@@ -13,9 +13,13 @@ from modelservice.api.fields import (
     Currency,
     Generation,
     LabelValue,
+    MoneyText,
     Qualified,
     Quantity,
     Shape,
+    Short,
+    Subdomain,
+    Timestamp,
     amount,
     keyed,
     qualified_keys,
@@ -96,6 +100,21 @@ class PurchaseOption(Shape):
     ]
 
 
+class TableRef(Shape):
+    """A ConfigMap in the namespace of the operator."""
+
+    name: Annotated[Subdomain, Field(description="The name of the ConfigMap.")]
+
+
+class PriceTable(Shape):
+    """Where the prices stand instead of in the pool."""
+
+    config_map_ref: Annotated[
+        TableRef,
+        Field(description="The ConfigMap, in the namespace of the operator; its key prices.csv holds the rows."),
+    ]
+
+
 class Billing(Shape):
     """For which time a pod is paid, so that the budget covers what the bill will say."""
 
@@ -127,7 +146,11 @@ class ComputePoolSpec(Shape):
             (
                 "self.accelerator.type == 'CPU' || self.node.devices > 0",
                 "node.devices must be above 0 for a pool of GPUs or TPUs.",
-            )
+            ),
+            (
+                "has(self.purchaseOptions) != has(self.priceTable)",
+                "Prices must be either in purchaseOptions or in a priceTable.",
+            ),
         )
     )
 
@@ -146,11 +169,38 @@ class ComputePoolSpec(Shape):
         tuple[PurchaseOption, ...],
         Field(min_length=1, max_length=2, description="How its nodes are bought, and for how much."),
         keyed("type"),
-    ]
+    ] = ()
+    price_table: Annotated[
+        PriceTable | None, Field(description="Instead of purchaseOptions: a table with prices that change over time.")
+    ] = None
     billing: Annotated[Billing, Field(description="For which time a pod is paid.")] = Billing()
     start_seconds: Annotated[
         int, Field(ge=0, le=86_400, description="How long a new pod usually needs until it is ready.")
     ] = 60
+
+
+class ResolvedPrice(Shape):
+    """The price of one purchase option that is in force."""
+
+    type: Annotated[Literal["OnDemand", "Spot"], Field(description="How the nodes are bought.")]
+    per_node_hour: Annotated[MoneyText, Field(description="The price of one node for one hour.")]
+    source: Annotated[Short, Field(description="Where it is from: spec, or the source that its row names.")]
+    row: Annotated[
+        int | None, Field(ge=1, le=2**31 - 1, description="Its row in the price table; the header is row 1.")
+    ] = None
+    valid_from: Annotated[Timestamp | None, Field(description="Since when it is in force.")] = None
+    valid_to: Annotated[Timestamp | None, Field(description="When its row ends.")] = None
+
+
+class ResolvedPool(Shape):
+    """What follows from the spec and the price table."""
+
+    prices: Annotated[
+        tuple[ResolvedPrice, ...], Field(max_length=2, description="The prices in force."), keyed("type")
+    ] = ()
+    ceiling_per_node_hour: Annotated[
+        MoneyText | None, Field(description="What is held for a whole node per hour: the dearest price and the margin.")
+    ] = None
 
 
 class ComputePoolStatus(Shape):
@@ -159,6 +209,9 @@ class ComputePoolStatus(Shape):
     observed_generation: Annotated[Generation, Field(description="The generation that this status describes.")] = 0
     conditions: Annotated[Conditions, Field(description="The aspects of the state; Ready sums them up.")] = ()
     nodes: Annotated[Count, Field(description="Ready nodes that carry the labels of nodeSelector.")] = 0
+    resolved: Annotated[ResolvedPool | None, Field(description="What follows from the spec and the price table.")] = (
+        None
+    )
 
 
 NAME_RULES = (

@@ -5,8 +5,11 @@ Raises ValueError with a sentence where an object cannot be honoured as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.budgetpolicy import Period as ApiPeriod
+from modelservice.api.computepool import Billing as ApiBilling
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import Inference as ApiInference
@@ -24,6 +27,7 @@ from modelservice.domain.ledger import Policy
 from modelservice.domain.money import parse_amount, parse_price
 from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.pricetable import Table
 from modelservice.domain.quantities import whole
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
@@ -39,6 +43,7 @@ from modelservice.domain.specs import (
     Training,
     Workload,
 )
+from modelservice.domain.tariff import Tariff, fixed, quote, unknown
 from modelservice.domain.times import parse_time
 from modelservice.domain.training import Outcome, Published, Record
 
@@ -143,7 +148,23 @@ def runtime_of(obj: ModelRuntime) -> Runtime:
     )
 
 
-def pool_of(obj: ComputePool) -> Pool:
+def tariff_of(obj: ComputePool, tables: Mapping[str, Table | str], now: int) -> Tariff:
+    """What its node hours cost from `now` on; `tables` has each price table, or why there is none, by its name."""
+    spec = obj.spec
+    if spec.price_table is None:
+        return fixed({option.type: parse_price(option.per_node_hour) for option in spec.purchase_options})
+    name = spec.price_table.config_map_ref.name
+    table = tables.get(name, f"the price table {name} has not been read yet")
+    if isinstance(table, str):
+        return unknown(table)
+    return quote(table, obj.metadata.name, spec.currency, now, HORIZON_SECONDS + _billing(spec.billing).overrun)
+
+
+def _billing(spec: ApiBilling) -> Billing:
+    return Billing(spec.stop_seconds, spec.tail_seconds, spec.minimum_seconds)
+
+
+def pool_of(obj: ComputePool, tariff: Tariff) -> Pool:
     """The pool that a ComputePool describes."""
     spec = obj.spec
     allocatable = {"cpu": whole("cpu", spec.node.cpu), "memory": whole("memory", spec.node.memory)}
@@ -157,10 +178,10 @@ def pool_of(obj: ComputePool) -> Pool:
         allocatable=allocatable,
         selector=dict(spec.node_selector),
         tolerations=tuple(one.model_dump(by_alias=True, exclude_none=True) for one in spec.tolerations),
-        prices={option.type: parse_price(option.per_node_hour) for option in spec.purchase_options},
+        tariff=tariff,
         margin_percent=spec.billing.margin_percent,
         billed_from=BillingStart(spec.billing.from_),
-        billing=Billing(spec.billing.stop_seconds, spec.billing.tail_seconds, spec.billing.minimum_seconds),
+        billing=_billing(spec.billing),
         start_seconds=spec.start_seconds,
     )
 

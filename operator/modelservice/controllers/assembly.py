@@ -14,6 +14,8 @@ from modelservice.controllers.gauges import Gauges
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
 from modelservice.controllers.planning import Planner
+from modelservice.controllers.pricetables import LOOK_SECONDS as TABLE_SECONDS
+from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.safeguards import LOOK_SECONDS, Safeguards
 from modelservice.controllers.world import SELECTOR, World, service_name
 from modelservice.domain.gauges import Reading
@@ -101,10 +103,17 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         for ref in world.caches.cluster_policies.refs():
             queue.add(Key("ClusterBudgetPolicy", *ref), priority=RELIST)
 
+    def wake_pools() -> None:
+        for ref in world.caches.pools.refs():
+            queue.add(Key("ComputePool", *ref), priority=LIVE)
+        wake_policies()
+
     safeguards.changed = wake_policies
+    tables = PriceTables(world, tools.kube, settings.namespace, TABLE_SECONDS * scale, wake_pools)
     planner = Planner(
         world,
         bookkeeper,
+        tables,
         metrics,
         tools.telemetry,
         debounce,

@@ -15,6 +15,7 @@ from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
 from modelservice.domain.budgets import Figures, figures, judge_budget, judge_soft_limit, objection_text
 from modelservice.domain.conditions import Condition
+from modelservice.domain.coverage import cover, unpriced_pods
 from modelservice.domain.forecast import Forecast, forecast
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
@@ -33,6 +34,7 @@ FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "fore
 """What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
+MOST_POOLS = 100
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Budgets:
             ],
             **self._figures(obj, seen, foreseen, now, kept=book is None or condition.reason == "WindowOver"),
             "guarantee": self._guarantee(policy, condition, now),
+            **self._coverage(policy),
         }
         told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
         rows = [_objection(one, told.get(str(one.service)), now) for one in objections[:MOST_OBJECTIONS]]
@@ -117,12 +120,22 @@ class Budgets:
             weaknesses.append(ready.message)
         if policy is not None and not policy.binds:
             weaknesses.append(f"Enforcement is {policy.enforcement}: nothing is refused.")
+        if policy is not None and self.world.book is not None:
+            weaknesses += unpriced_pods(policy, self.world.pools, self.world.book)
         within = policy.scope.namespaces if policy is not None else frozenset()
         pods = [pod for pod in self.world.pods().values() if not within or pod.namespace in within]
         unheld = [pod for pod in self.world.unheld.values() if not within or pod.namespace in within]
         weaknesses += weak_pods(pods, unheld, now)
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
         return {"level": made.level.value, "becauseOf": made.because_of}
+
+    def _coverage(self, policy: Policy | None) -> dict[str, Any]:
+        """Of how many pools in the scope the price is known."""
+        if policy is None:
+            return {}
+        seen = cover(policy, self.world.pools)
+        priced = seen.pools - len(seen.unpriced)
+        return {"priceCoverage": {"pools": seen.pools, "priced": priced, "unpriced": list(seen.unpriced[:MOST_POOLS])}}
 
     def _forecast(self, policy: Policy | None, now: int) -> Forecast | None:
         if policy is None or self.world.book is None:

@@ -11,7 +11,16 @@ from pydantic import BaseModel, ValidationError
 
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.computepool import ComputePool
-from modelservice.api.convert import claim_path, closed_policy_of, policy_of, pool_of, record_of, runtime_of, service_of
+from modelservice.api.convert import (
+    claim_path,
+    closed_policy_of,
+    policy_of,
+    pool_of,
+    record_of,
+    runtime_of,
+    service_of,
+    tariff_of,
+)
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import ModelService
 from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
@@ -95,8 +104,13 @@ class Catalogue:
 
 def catalogue(world: World) -> Catalogue:
     """Read pools, runtimes and budgets; what cannot be honoured is left out (its own controller says so)."""
+    tables, now = world.tables, world.now()
+
+    def priced(obj: ComputePool) -> Pool:
+        return pool_of(obj, tariff_of(obj, tables, now))
+
     return Catalogue(
-        {pool.name: pool for pool in _convert(world.caches.pools.values(), ComputePool, pool_of)},
+        {pool.name: pool for pool in _convert(world.caches.pools.values(), ComputePool, priced)},
         {runtime.name: runtime for runtime in _convert(world.caches.runtimes.values(), ModelRuntime, runtime_of)},
         (
             *_convert(world.caches.policies.values(), BudgetPolicy, _budget),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelservice.controllers.world import World
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import Reading, read_book, read_troubles
+from modelservice.domain.gauges import Reading, read_book, read_prices, read_troubles
 from modelservice.domain.planner import Refused
 from modelservice.domain.specs import ServiceName
 
@@ -29,6 +29,7 @@ class Gauges:
         unheld = dict.fromkeys(map(str, world.drafts), 0)
         for pod in world.unheld.values():
             unheld[str(pod.service)] = unheld.get(str(pod.service), 0) + 1
+        yield from read_prices((pool for _, pool in sorted(world.pools.items())), world.now())
         yield from read_troubles(self._denials(), self._objections(), unheld, usable=not world.book_problem)
 
     def _denials(self) -> Iterator[Denial]:

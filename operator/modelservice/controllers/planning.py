@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.gather import Catalogue, Draft, catalogue, prepare, snapshot
+from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read
 from modelservice.controllers.world import World, pods_of, service_name
 from modelservice.domain.codec import DamagedBookError
@@ -38,6 +39,7 @@ class Planner:
 
     world: World
     bookkeeper: Bookkeeper
+    prices: PriceTables
     metrics: MetricsSource | None
     meter: Meter
     debounce: Debounce
@@ -75,7 +77,9 @@ class Planner:
                 self.wake(name)
 
     async def _step(self) -> None:
+        await self.prices.refresh()
         listed = catalogue(self.world)
+        self.world.pools = listed.pools
         if self.world.book is None:
             await self.bookkeeper.settle(Plan(), listed.policies, force=True)
         fresh = await self._measure(listed)

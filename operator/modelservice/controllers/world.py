@@ -10,9 +10,10 @@ from modelservice.controllers.observation import pod_of
 from modelservice.domain.book import Book
 from modelservice.domain.demand import Memory
 from modelservice.domain.planner import Plan
+from modelservice.domain.pricetable import Table
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.snapshot import Pod
-from modelservice.domain.specs import ServiceName
+from modelservice.domain.specs import Pool, ServiceName
 from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
 from modelservice.kit.objects import Object, Ref, ref_of
 from modelservice.ports import Clock
@@ -52,6 +53,8 @@ class World:
     plan: Plan = field(default_factory=Plan)
     drafts: dict[ServiceName, Any] = field(default_factory=dict)
     memories: dict[ServiceName, Memory] = field(default_factory=dict)
+    tables: dict[str, Table | str] = field(default_factory=dict)
+    pools: Mapping[str, Pool] = field(default_factory=dict)
     book: Book | None = None
     book_problem: str = ""
     refusals: Mapping[str, Any] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .book import Account, Book
 from .costs import Denial
+from .specs import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,19 @@ UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money
 UNITS = Gauge("book_units", "Pods in the book.")
 SEEN = Gauge("book_timestamp_seconds", "When the operator looked at the book last, by the API server's clock.")
 USABLE = Gauge("book_usable", "1 while the book can be read and written, 0 while nothing is started or renewed.")
+PRICE = Gauge(
+    "price_per_node_hour",
+    "What a node of the pool costs per hour now, by the purchase option.",
+    ("pool", "currency", "purchase"),
+    money=True,
+)
+PRICED = Gauge("pool_priced", "1 while the price of the pool is known, 0 while nothing new starts in it.", ("pool",))
+PRICE_AGE = Gauge(
+    "price_age_seconds", "For how long the oldest price in force of the pool has been valid, by its row.", ("pool",)
+)
+PRICE_END = Gauge(
+    "price_end_timestamp_seconds", "When the on-demand prices of the pool end; none where they have no end.", ("pool",)
+)
 
 GAUGES = (
     LIMIT,
@@ -77,6 +91,10 @@ GAUGES = (
     UNITS,
     SEEN,
     USABLE,
+    PRICE,
+    PRICED,
+    PRICE_AGE,
+    PRICE_END,
 )
 
 
@@ -104,6 +122,19 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     yield Reading(PERIOD_END, own[:1], account.end)
     for (service, role, pool), cost in sorted(costs.items()):
         yield Reading(COST, (*own, service, pool, role), cost)
+
+
+def read_prices(pools: Iterable[Pool], now: int) -> Iterator[Reading]:
+    """The prices of the pools at ``now``; one that stands in a pool's spec has no age."""
+    for pool in pools:
+        yield Reading(PRICED, (pool.name,), int(not pool.tariff.problem))
+        for name, offer in sorted(pool.tariff.offers.items()):
+            yield Reading(PRICE, (pool.name, pool.currency, name), offer.price)
+        begun = [offer.since for offer in pool.tariff.offers.values() if offer.since is not None]
+        if begun:
+            yield Reading(PRICE_AGE, (pool.name,), now - min(begun))
+        if pool.tariff.known_until is not None:
+            yield Reading(PRICE_END, (pool.name,), pool.tariff.known_until)
 
 
 def read_troubles(

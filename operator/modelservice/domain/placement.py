@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from modelservice.domain.prices import ON_DEMAND, PriceUnknownError, dominant_share, node_ceiling, pod_rate
+from modelservice.domain.prices import ON_DEMAND, dominant_share, node_ceiling, pod_rate
 from modelservice.domain.quantities import show, wholes
 from modelservice.domain.specs import Pool, Runtime, Workload
 
@@ -97,11 +97,10 @@ def price(pool: Pool, requests: Mapping[str, int]) -> Option | str:
         share = dominant_share(requests, pool.allocatable)
     except ValueError as error:
         return f"cannot hold it: {error}"
-    try:
-        ceiling = pod_rate(node_ceiling(pool.prices, pool.margin_percent), share)
-    except PriceUnknownError as unknown:
-        return f"has no usable price: {unknown}"
-    return Option(pool, ON_DEMAND, ceil(pool.prices[ON_DEMAND] * share), ceiling, requests)
+    if pool.tariff.problem:
+        return f"has no usable price: {pool.tariff.problem}"
+    ceiling = pod_rate(node_ceiling(pool.tariff.dearest, pool.margin_percent), share)
+    return Option(pool, ON_DEMAND, ceil(pool.tariff.offers[ON_DEMAND].price * share), ceiling, requests)
 
 
 def _lack(requests: Mapping[str, int], allocatable: Mapping[str, int]) -> str:

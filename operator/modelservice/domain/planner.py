@@ -111,7 +111,7 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
 def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]]:
     """Where the service goes and what it asks for, without money.
 
-    Of a Deployment whose pool is gone the pods that are paid for stay, and none is added.
+    Of a Deployment whose pool is gone or has no known price the pods that are paid for stay, and none is added.
     """
 
     def ask(workload: str, role: Role, option: Option, want: int) -> Ask:
@@ -139,11 +139,14 @@ def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]
     wanted = workload.partition("/")[2] if workload else newest.name if newest else None
     asks, unpriced = [], {}
     for deployed, want in _shares(view, wanted, desired):
-        if deployed.pool not in snapshot.pools:
-            unpriced[deployed.name] = min(want, _live(snapshot, f"{view.name.namespace}/{deployed.name}"))
-        priced = price(snapshot.pools[deployed.pool], deployed.requests) if deployed.pool in snapshot.pools else ""
-        if isinstance(priced, Option) and f"{view.name.namespace}/{deployed.name}" != workload:
-            asks.append(ask(f"{view.name.namespace}/{deployed.name}", Role.INFERENCE, priced, want))
+        running = f"{view.name.namespace}/{deployed.name}"
+        pool = snapshot.pools.get(deployed.pool)
+        if pool is None or pool.tariff.problem:
+            unpriced[deployed.name] = min(want, _live(snapshot, running))
+            continue
+        priced = price(pool, deployed.requests)
+        if isinstance(priced, Option) and running != workload:
+            asks.append(ask(running, Role.INFERENCE, priced, want))
     if option is not None and workload is not None:
         asks.append(ask(workload, Role.INFERENCE, option, desired))
     training = view.training.selection.prefer(None) if view.training and not view.suspended else None

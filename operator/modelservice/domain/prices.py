@@ -13,6 +13,7 @@ LATE_SECONDS = 120
 included (60 s), and the bound on the difference of clocks (60 s)."""
 
 ON_DEMAND = "OnDemand"
+SPOT = "Spot"
 
 
 class PriceUnknownError(ValueError):
@@ -88,12 +89,13 @@ def dominant_share(requests: Mapping[str, int], allocatable: Mapping[str, int]) 
 def node_ceiling(per_node_hour: Mapping[str, int], margin_percent: int) -> Fraction:
     """Micro-units per hour that a node of the pool costs at most, whichever way it is bought.
 
-    ``per_node_hour`` maps purchase options to micro-units per hour. The dearest counts, since a spot node can be
-    refilled on demand and spot can be the dearer one. Raises PriceUnknownError without an on-demand price.
+    ``per_node_hour`` maps purchase options to micro-units per hour; zero stands for a node that is said to be free. The
+    dearest counts, since a spot node can be refilled on demand and spot can be the dearer one. Raises PriceUnknownError
+    without an on-demand price.
     """
     for option, price in sorted(per_node_hour.items()):
-        if price <= 0:
-            raise PriceUnknownError(f"the {option} price must be above zero")
+        if price < 0:
+            raise PriceUnknownError(f"the {option} price must not be below zero")
     if ON_DEMAND not in per_node_hour:
         raise PriceUnknownError("the OnDemand price is missing, so that no ceiling of the cost is known")
     return Fraction(max(per_node_hour.values()) * (100 + margin_percent), 100)

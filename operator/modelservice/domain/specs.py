@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from modelservice.domain.demand import Scaling
 from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.tariff import Tariff
 
 Json = Mapping[str, Any]
 
@@ -128,8 +129,8 @@ class Runtime:
 class Pool:
     """One ComputePool.
 
-    `allocatable` is one node in integers of `quantities`; `prices` maps purchase options to micro-units per node hour;
-    `resource` is the extended resource of its accelerators.
+    `allocatable` is one node in integers of `quantities`, `tariff` what an hour of it costs; `resource` is the extended
+    resource of its accelerators.
     """
 
     name: str
@@ -139,7 +140,7 @@ class Pool:
     allocatable: Mapping[str, int]
     selector: Mapping[str, str]
     tolerations: tuple[Json, ...]
-    prices: Mapping[str, int]
+    tariff: Tariff
     margin_percent: int
     billed_from: BillingStart
     billing: Billing

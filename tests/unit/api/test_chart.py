@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from modelservice.controllers.pricetables import KEY
+from modelservice.domain.pricetable import parse_table
 from modelservice.settings import Settings
 
 REPO = Path(__file__).resolve().parents[3]
@@ -98,6 +100,21 @@ def test_the_book_is_written_only_in_the_operators_namespace_and_never_deleted(d
         name for name, rule in rules(default) if "budgetledgers" in rule["resources"] and not set(rule["verbs"]) <= READ
     ]
     assert writers == ["modelservice-book"]
+
+
+def test_price_tables_are_read_only_in_the_operators_namespace(default: list[Object]) -> None:
+    readers = [name for name, rule in rules(default) if "configmaps" in rule["resources"]]
+    assert readers == ["modelservice-book"]
+    assert grants(one(default, "Role", "modelservice-book"))["configmaps"] == {"get"}
+
+
+def test_a_price_table_of_the_values_becomes_a_config_map_that_the_operator_can_parse(default: list[Object]) -> None:
+    text = "pool,type,per_node_hour,currency,valid_from,valid_to,source\ncpu,OnDemand,0.20,USD,,,list\n"
+    made = one(render(f"prices.csv={text.replace(',', chr(92) + ',')}"), "ConfigMap", "modelservice-prices")
+    assert made["metadata"]["namespace"] == "modelservice-system"
+    read = parse_table(made["data"][KEY])
+    assert (read.faults, [row.price for row in read.rows["cpu"]]) == ({}, [200_000])
+    assert of_kind(default, "ConfigMap") == []
 
 
 def test_editors_write_services_and_only_admins_write_budgets(default: list[Object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from modelservice.domain.budgets import BUDGET_REASONS, SOFT_LIMIT_REASONS
 from modelservice.domain.conditions import REASONS
-from modelservice.domain.pools import POOL_REASONS
+from modelservice.domain.pools import POOL_REASONS, PRICE_REASONS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/reference/conditions.md"
 ROW = re.compile(r"^\| (\w+) \| (True|False|Unknown) \| ([A-Z`].*[.]) \|$")
@@ -34,4 +34,5 @@ def test_every_reason_of_every_condition_is_explained_once() -> None:
     expected["BudgetPolicy and ClusterBudgetPolicy", "Ready"] = sorted(BUDGET_REASONS)
     expected["BudgetPolicy and ClusterBudgetPolicy", "WithinSoftLimit"] = sorted(SOFT_LIMIT_REASONS)
     expected["ComputePool", "Ready"] = sorted(POOL_REASONS)
+    expected["ComputePool", "Priced"] = sorted(PRICE_REASONS)
     assert {key: sorted(reasons) for key, reasons in written().items()} == expected

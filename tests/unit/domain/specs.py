@@ -10,6 +10,7 @@ from modelservice.domain.placement import select
 from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Wish
 from modelservice.domain.specs import Engine, Pool, Role, Runtime, ServiceName, Workload
+from modelservice.domain.tariff import fixed
 
 HOUR = 3600
 USD = 1_000_000
@@ -27,7 +28,7 @@ def pool(name: str = "cpu", price: int = 4 * USD, **more: Any) -> Pool:
         "allocatable": {"cpu": 4000, "memory": 16 * 2**30},
         "selector": {"pool": name},
         "tolerations": (),
-        "prices": {"OnDemand": price},
+        "tariff": fixed(more.pop("prices", {"OnDemand": price})),
         "margin_percent": 0,
         "billed_from": BillingStart.RUNNING,
         "billing": Billing(30),

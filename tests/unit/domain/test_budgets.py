@@ -165,5 +165,6 @@ def test_the_figures_of_a_window_stay_until_its_account_is_collected() -> None:
 
 def test_each_state_of_a_pool_has_its_reason() -> None:
     cases = [judge_pool(2, 1, ""), judge_pool(0, 0, ""), judge_pool(2, 0, ""), judge_pool(0, 0, "it is broken")]
+    cases.append(judge_pool(2, 1, "", "row 2 is wrong"))
     assert {condition.reason for condition in cases} == POOL_REASONS
-    assert [condition.status for condition in cases] == ["True", "False", "False", "False"]
+    assert [condition.status for condition in cases] == ["True", "False", "False", "False", "False"]

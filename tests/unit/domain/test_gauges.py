@@ -10,6 +10,10 @@ from modelservice.domain.gauges import (
     PERIOD_END,
     PERIOD_START,
     POSTED,
+    PRICE,
+    PRICE_AGE,
+    PRICE_END,
+    PRICED,
     RATE,
     REFUSED,
     SEEN,
@@ -21,12 +25,17 @@ from modelservice.domain.gauges import (
     Gauge,
     Reading,
     read_book,
+    read_prices,
     read_troubles,
 )
+from modelservice.domain.tariff import Offer, Tariff, unknown
 
 from tests.unit.domain.costbooks import AUGUST, JULY, NOW, book_of
+from tests.unit.domain.specs import pool
 
 MONTHLY = ("team/monthly", "USD")
+OFFERS = {"OnDemand": Offer(4_000_000, "list", 2, NOW - 60, NOW + 60), "Spot": Offer(1, "list", 3, NOW - 90)}
+PRICED_POOL = replace(pool(), tariff=Tariff(OFFERS, {"OnDemand": 4_000_000, "Spot": 1}, known_until=NOW + 600))
 
 
 def values(readings: list[Reading], gauge: Gauge) -> dict[tuple[str, ...], int]:
@@ -85,6 +94,19 @@ def test_every_gauge_has_a_reading_with_its_labels() -> None:
     seen = [
         *read_book(book_of(), ["team/monthly"], NOW),
         *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
+        *read_prices([PRICED_POOL], NOW),
     ]
     assert {reading.gauge for reading in seen} == set(GAUGES)
     assert all(len(reading.labels) == len(reading.gauge.labels) for reading in seen)
+
+
+def test_prices_are_shown_with_the_age_and_the_end_that_their_rows_give_them() -> None:
+    seen = list(read_prices([PRICED_POOL, pool("fixed"), replace(pool("lost"), tariff=unknown("row 2 is wrong"))], NOW))
+    assert values(seen, PRICE) == {
+        ("cpu", "USD", "OnDemand"): 4_000_000,
+        ("cpu", "USD", "Spot"): 1,
+        ("fixed", "USD", "OnDemand"): 4_000_000,
+    }
+    assert values(seen, PRICED) == {("cpu",): 1, ("fixed",): 1, ("lost",): 0}
+    assert values(seen, PRICE_AGE) == {("cpu",): 90}
+    assert values(seen, PRICE_END) == {("cpu",): NOW + 600}

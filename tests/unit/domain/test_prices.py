@@ -54,10 +54,23 @@ def test_spot_alone_has_no_ceiling() -> None:
         node_ceiling({"Spot": 13_690_000}, 0)
 
 
-@pytest.mark.parametrize("price", [0, -1, -1_000_000])
-def test_a_price_that_is_not_above_zero_is_unknown(price: int) -> None:
-    with pytest.raises(PriceUnknownError, match="Spot price must be above zero"):
+@pytest.mark.parametrize("price", [-1, -1_000_000])
+def test_a_price_below_zero_is_unknown(price: int) -> None:
+    with pytest.raises(PriceUnknownError, match="Spot price must not be below zero"):
         node_ceiling({"OnDemand": 5, "Spot": price}, 0)
+
+
+@pytest.mark.parametrize(("devices", "rate"), [(1, 6_880_000), (4, 27_520_000), (8, 55_040_000)])
+def test_a_price_is_that_of_a_whole_node_and_never_times_or_by_its_devices_again(devices: int, rate: int) -> None:
+    node = {"cpu": 192_000, "nvidia.com/gpu": 8}
+    share = dominant_share({"cpu": 1000, "nvidia.com/gpu": devices}, node)
+    assert pod_rate(node_ceiling({"OnDemand": 55_040_000}, 0), share) == rate
+
+
+def test_pods_of_a_free_node_cost_nothing_and_those_of_a_full_node_what_the_node_costs() -> None:
+    quarter = dominant_share({"cpu": 1000}, {"cpu": 4000})
+    assert pod_rate(node_ceiling({"OnDemand": 0}, 20), quarter) == 0
+    assert 4 * pod_rate(node_ceiling({"OnDemand": 4_000_000}, 0), quarter) == 4_000_000
 
 
 def test_the_rate_of_a_pod_is_rounded_up_once() -> None:
