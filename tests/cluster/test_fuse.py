@@ -490,6 +490,7 @@ async def test_ungate_starts_a_pod_for_the_group_and_nobody_else(
     assert await team.names() == {"chat"}
     meta = owner.get(f"{team.path}/chat").ok()["metadata"]
     assert meta["annotations"]["modelservice.dev/break-glass-reason"] == "the operator is down"
+    assert meta["annotations"]["controller.kubernetes.io/pod-deletion-cost"] == "2147483647"
     async with as_person(kube, tmp_path, "hero", BREAK_GLASS) as hero:
         status, out, _ = await ungate(hero, namespace, "chat", "2200-01-01T01:00:00+01:00")
     assert status == 0
@@ -543,4 +544,8 @@ async def test_a_pod_by_break_glass_is_kept_by_the_operator_too_and_weakens_the_
     await scene.operate()
     name = running["metadata"]["name"]
     await promises(scene, "BestEffort", f"Pod {name} runs by break-glass until {end}: a demo for the board.")
+    text = await scene.condition("chat", "BudgetAdmitted", "False", "BudgetExhausted")
+    assert text.startswith("What runs goes on by break-glass alone: one more needs ")
+    (made,) = await scene.deployments("chat")
+    assert made["spec"]["replicas"] == 1
     assert "deletionTimestamp" not in owner.get(path).ok()["metadata"]

@@ -16,6 +16,9 @@ from modelservice.ports import KubeClient
 from modelservice.render.labels import BREAK_GLASS_REASON, BREAK_GLASS_UNTIL, GATE
 
 LONGEST_REASON = 256
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+HIGHEST_COST = str(2**31 - 1)
+"""A ReplicaSet that shrinks stops its ready pods of the least cost first."""
 
 
 class Refused(Exception):
@@ -82,7 +85,8 @@ def _operations(pod: Object, until: str, reason: str) -> list[Mapping[str, Any]]
     ]
     if not meta.get("annotations"):
         operations.append({"op": "add", "path": "/metadata/annotations", "value": {}})
-    for annotation, value in ((BREAK_GLASS_UNTIL, until), (BREAK_GLASS_REASON, reason)):
+    notes = ((BREAK_GLASS_UNTIL, until), (BREAK_GLASS_REASON, reason), (DELETION_COST, HIGHEST_COST))
+    for annotation, value in notes:
         path = f"/metadata/annotations/{annotation.replace('/', '~1')}"
         operations.append({"op": "add", "path": path, "value": value})
     if index is not None:

@@ -208,29 +208,27 @@ def _held(facts: Facts) -> Condition:
 
 
 def _refusal(refused: Refused) -> Condition:
-    why, pods = refused.why, _count(refused.pods, "pod")
+    why = refused.why
+    what = f"{_count(refused.pods, 'pod')} refused" if refused.pods else "What runs goes on by break-glass alone"
     need, have = f"{format_amount(why.need)} {why.currency}", f"{format_amount(why.have)} {why.currency}"
     match why.blocked_by:
         case Blocked.RATE:
             reason = "RateLimited"
             text = (
-                f"{pods} refused: one more costs {need} an hour and {why.policy} has {have} an hour left "
-                "below maxRatePerHour."
+                f"{what}: one more costs {need} an hour and {why.policy} has {have} an hour left below maxRatePerHour."
             )
         case Blocked.LIMIT:
             reason = "BudgetExhausted"
-            text = f"{pods} refused: one more needs {need} to be held and {why.policy} has {have} left in its period."
+            text = f"{what}: one more needs {need} to be held and {why.policy} has {have} left in its period."
         case Blocked.CURRENCY:
             reason = "CurrencyMismatch"
             text = (
-                f"{pods} refused: {why.policy} is in {why.currency} and the pool is priced in another currency. "
+                f"{what}: {why.policy} is in {why.currency} and the pool is priced in another currency. "
                 "Money is never converted."
             )
         case Blocked.LEDGER_FULL:
             reason = "LedgerFull"
-            text = (
-                f"{pods} refused: the book is full ({why.have} places left). Run one operator per group of namespaces."
-            )
+            text = f"{what}: the book is full ({why.have} places left). Run one operator per group of namespaces."
     return Condition("BudgetAdmitted", "False", reason, text)
 
 

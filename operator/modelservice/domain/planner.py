@@ -7,7 +7,7 @@ the fewest pods first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Terms
@@ -15,7 +15,7 @@ from modelservice.domain.funding import admit, place, renew
 from modelservice.domain.ledger import advance, close, set_policies
 from modelservice.domain.placement import Option, price
 from modelservice.domain.settlement import Funding
-from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot
+from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
 from modelservice.domain.specs import Role, ServiceName
 
 DRAIN_MARGIN = 60
@@ -69,7 +69,10 @@ class Plan:
 
 @dataclass(slots=True)
 class Ask:
-    """What one workload asks for: so many pods, of which `live` are in the book already and `granted` are paid for."""
+    """What one workload asks for: so many pods, of which `live` are there to stay and `granted` are paid for.
+
+    `spared` of the live ones run by break-glass: they are granted whether there is money for them or not.
+    """
 
     service: ServiceName
     workload: str
@@ -77,6 +80,7 @@ class Ask:
     terms: Terms
     want: int
     live: int
+    spared: int = 0
     granted: int = 0
     unpaid: bool = False
     refusal: Refusal | None = None
@@ -100,18 +104,32 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
     """Decide for every service; equal snapshots and times give equal plans."""
     asks: dict[str, Ask] = {}
     drafts: dict[ServiceName, ServicePlan] = {}
+    pods = staying(snapshot, now)
     for view in sorted(snapshot.services, key=lambda each: each.name):
-        drafts[view.name], own = draft(view, snapshot)
+        drafts[view.name], own = draft(view, snapshot, pods, now)
         asks.update({ask.workload: ask for ask in own})
     _fund(snapshot, now, asks)
     services = {name: _conclude(draft, name, asks) for name, draft in drafts.items()}
     return Plan(services, {ask.workload: ask.funding() for ask in asks.values()})
 
 
-def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]]:
+def staying(snapshot: Snapshot, now: int) -> dict[str, list[Pod]]:
+    """The live pods of each workload that are in the book or run by break-glass, and so are not to be stopped."""
+    pods: dict[str, list[Pod]] = {}
+    for pod in snapshot.pods.values():
+        placement = snapshot.book.placements.get(pod.workload)
+        if pod.live and (pod.spared(now) or (placement is not None and pod.uid in placement.units)):
+            pods.setdefault(pod.workload, []).append(pod)
+    return pods
+
+
+def draft(
+    view: ServiceView, snapshot: Snapshot, pods: Mapping[str, Sequence[Pod]], now: int
+) -> tuple[ServicePlan, list[Ask]]:
     """Where the service goes and what it asks for, without money.
 
-    Of a Deployment whose pool is gone or has no known price the pods that are paid for stay, and none is added.
+    `pods` are those that stay. Of a Deployment whose pool is gone or has no known price they are kept, and none is
+    added.
     """
 
     def ask(workload: str, role: Role, option: Option, want: int) -> Ask:
@@ -124,10 +142,11 @@ def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]
         advisory = frozenset(policy.name for policy in payers if not policy.binds)
         horizon = max((policy.horizon for policy in payers if policy.binds), default=HORIZON_SECONDS)
         terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory, horizon)
-        live = _live(snapshot, workload)
+        own = pods.get(workload, ())
         unpaid = want > 0 and snapshot.budget_required and not rates
-        want = min(want, live) if unpaid else want
-        return Ask(view.name, workload, option, terms, want, live, unpaid=unpaid, refusal=refusal)
+        want = min(want, len(own)) if unpaid else want
+        spared = sum(pod.spared(now) for pod in own)
+        return Ask(view.name, workload, option, terms, want, len(own), spared, unpaid=unpaid, refusal=refusal)
 
     newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
     option, workload, desired = None, None, view.keep
@@ -142,7 +161,7 @@ def draft(view: ServiceView, snapshot: Snapshot) -> tuple[ServicePlan, list[Ask]
         running = f"{view.name.namespace}/{deployed.name}"
         pool = snapshot.pools.get(deployed.pool)
         if pool is None or pool.tariff.problem:
-            unpriced[deployed.name] = min(want, _live(snapshot, running))
+            unpriced[deployed.name] = min(want, len(pods.get(running, ())))
             continue
         priced = price(pool, deployed.requests)
         if isinstance(priced, Option) and running != workload:
@@ -185,13 +204,6 @@ def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[D
     return shares
 
 
-def _live(snapshot: Snapshot, workload: str) -> int:
-    placement = snapshot.book.placements.get(workload)
-    if placement is None:
-        return 0
-    return sum(uid in snapshot.pods and snapshot.pods[uid].live for uid in placement.units)
-
-
 def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
     """Set `granted` and `refusal` of every ask."""
     book = set_policies(advance(snapshot.book, now), snapshot.policies)
@@ -205,6 +217,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
         ask.granted = min(ask.want, ask.live)
         if ask.granted and ask.workload in book.placements:
             book = _keep_paying(book, ask, now, snapshot)
+            ask.granted = max(ask.granted, min(ask.want, ask.spared))
     takers = [ask for ask in asks.values() if ask.refusal is None and ask.expiring is None]
     while takers:
         takers.sort(key=lambda ask: (ask.granted, ask.workload))

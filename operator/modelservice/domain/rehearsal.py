@@ -50,7 +50,7 @@ def _objections(snapshot: Snapshot, policy: Policy, now: int) -> list[Objection]
     book, found = set_policies(trial.book, trial.policies), []
     for view in sorted(trial.services, key=lambda each: each.name):
         refusals = []
-        for ask in draft(view, trial)[1]:
+        for ask in draft(view, trial, {}, now)[1]:
             book, refused = _admit(book, ask)
             refusals += [refused] if refused is not None else []
         if refusals:

@@ -10,7 +10,7 @@ from modelservice.domain.ledger import Policy
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.settlement import Evidence, Settlement, settle
-from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
+from modelservice.domain.snapshot import BreakGlass, Deployed, Pod, ServiceView, Snapshot
 from modelservice.domain.specs import Pool, ServiceName
 
 from tests.unit.domain.specs import HOUR, NOW, USD, gpu_pool, pod, policy, pool, running, view, wish
@@ -210,6 +210,24 @@ def test_pods_that_cannot_be_paid_for_longer_are_drained_shortly_before_the_end_
 def test_as_many_pods_are_kept_as_can_be_paid_for_longer() -> None:
     assert expiring(2, 2_085_000, before=60) == (1, True)
     assert expiring(2, 3_300_000, before=60) == (2, False)
+
+
+def test_a_pod_that_runs_by_break_glass_is_not_scaled_away_for_want_of_money() -> None:
+    poor, end = (policy(limit=1),), NOW + 2 * HOUR
+    book = settled(plan(snapshot(view(2, CPU)), NOW), [pod("a"), pod("b")], Book()).book
+    held = {"a": running("a", break_glass=BreakGlass(end)), "b": running("b")}
+    free = {"x": running("x", break_glass=BreakGlass(end))}
+
+    def funded(pods: dict[str, Pod], stored: Book, now: int, **more: object) -> int:
+        given = {"policies": poor, "book": stored, "pods": pods, **more}
+        return plan(snapshot(view(2, CPU, deployed=there), **given), now).services[CHAT].funded
+
+    there = (deployed("chat-cpu", replicas=2, ready=2),)
+    assert funded(held, book, NOW + HOUR) == 1
+    assert funded(held, book, end) == 0
+    assert funded(free, Book(time=NOW), NOW) == 1
+    assert funded(free, Book(time=NOW), NOW, policies=(), budget_required=True) == 1
+    assert funded(free, Book(time=NOW), NOW, pools={}) == 1
 
 
 def test_equal_snapshots_give_equal_plans_whatever_their_order() -> None:
