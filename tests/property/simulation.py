@@ -9,6 +9,7 @@ from random import Random
 
 from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.ledger import Policy
+from modelservice.domain.limits import Override
 from modelservice.domain.periods import Calendar, Period, Span, Window
 
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
@@ -113,9 +114,9 @@ class Run:
             world.at(rng.randint(world.now, self.end), self._change_demand)
         for _ in range(rng.randint(0, 3)):
             world.at(rng.randint(world.now, self.end), self._change_limit)
-        if rng.random() < 0.2:
-            for _ in range(rng.randint(1, 3)):
-                world.at(rng.randint(world.now, self.end), self._change_enforcement)
+        for change in (self._change_enforcement, self._change_override):
+            for _ in range(rng.randint(1, 3) if rng.random() < 0.2 else 0):
+                world.at(rng.randint(world.now, self.end), change)
         if self.schedule.prices and rng.random() < 0.5:
             world.at(rng.randint(world.now, self.end), self._change_price)
         while world.now < self.end:
@@ -183,6 +184,18 @@ class Run:
         now, policies = self.world.now, list(self.spec.policies_at(self.world.now))
         index = self.rng.randrange(len(policies))
         policies[index] = replace(policies[index], limit=int(policies[index].limit * self.rng.uniform(low, 1.6)))
+        self.spec.policies.append((now, tuple(policies)))
+
+    def _change_override(self) -> None:
+        """A budget is overridden for a while, or not any longer."""
+        now, policies = self.world.now, list(self.spec.policies_at(self.world.now))
+        index = self.rng.randrange(len(policies))
+        lasts = self.rng.choice([60, 1800, 9000])
+        override = Override(int(policies[index].limit * self.rng.uniform(0.1, 1)), now // TENTHS + lasts, "more")
+        if policies[index].override is not None and self.rng.random() < 0.3:
+            policies[index] = replace(policies[index], override=None)
+        else:
+            policies[index] = replace(policies[index], override=override)
         self.spec.policies.append((now, tuple(policies)))
 
     def _change_enforcement(self) -> None:

@@ -26,6 +26,16 @@ class Line(Shape):
     adjusted: Annotated[int, Field(ge=-(10**18), le=0, description="Given back by corrections, in micro-units.")] = 0
 
 
+class Extra(Shape):
+    """An override of one period."""
+
+    amount: Annotated[Micros, Field(description="How much it adds to the limit, in micro-units.")]
+    since: Annotated[Seconds, Field(description="The first second in which it counts.")]
+    until: Annotated[Seconds, Field(description="The first second in which it does not, as it was asked for.")]
+    reason: Annotated[str, Field(max_length=256, description="Why, as it was given.")]
+    ended: Annotated[Seconds | None, Field(description="When it ended; absent while it counts.")] = None
+
+
 class Account(Shape):
     """One policy's money in one period."""
 
@@ -34,6 +44,14 @@ class Account(Shape):
     end: Annotated[Seconds, Field(description="The first second after it.")]
     currency: Annotated[Currency, Field(description="The currency of all its figures.")]
     limit: Annotated[Micros, Field(description="The limit, in micro-units; posted and held never add up to more.")]
+    base: Annotated[
+        Micros | None, Field(description="The amount of the policy, in micro-units; absent: the limit itself.")
+    ] = None
+    extras: Annotated[
+        tuple[Extra, ...],
+        Field(max_length=20, description="Overrides of the period; the last may count."),
+        ATOMIC,
+    ] = ()
     max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
     enforcement: Annotated[
         Literal["Soft", "DryRun"] | None, Field(description="That the limit refuses nothing; absent: it does.")

@@ -9,6 +9,8 @@ from pydantic import Field
 from modelservice.api.fields import (
     API_VERSION,
     ATOMIC,
+    INSTANT,
+    ONE_LINE,
     Count,
     Currency,
     Generation,
@@ -101,6 +103,34 @@ class Admission(Shape):
     ] = 3600
 
 
+class Override(Shape):
+    """More money for a while, without another policy: for an incident, or a run that must not wait."""
+
+    until: Annotated[
+        str,
+        Field(
+            max_length=40,
+            description="The first moment at which it counts no more, with its zone; it ends by itself then.",
+        ),
+        rule(
+            f"self.matches('{INSTANT}') && timestamp(self) > timestamp('1970-01-01T00:00:00Z')",
+            "override.until must be a time with its zone, for example 2026-07-01T18:00:00Z.",
+        ),
+    ]
+    extra_amount: Annotated[
+        str,
+        Field(min_length=1, max_length=19, description="So much is added to the limit, as a decimal string."),
+        amount("override.extraAmount"),
+    ]
+    reason: Annotated[
+        str,
+        Field(max_length=256, description="Why; it is kept in the page of the period."),
+        rule(
+            f"self.matches('{ONE_LINE}')", "override.reason must say why, in one line: the page of the period keeps it."
+        ),
+    ]
+
+
 class BudgetSpec(Shape):
     """What is decided: the parts that both kinds share."""
 
@@ -141,6 +171,9 @@ class BudgetSpec(Shape):
     admission: Annotated[Admission | None, Field(description="What is asked of the money before a pod may start.")] = (
         None
     )
+    override: Annotated[
+        Override | None, Field(description="More money until a time; absent means the limit as it is.")
+    ] = None
     period: Annotated[
         Period,
         Field(description="What the limit is for."),
@@ -206,6 +239,15 @@ class GuaranteeStatus(Shape):
     because_of: Annotated[Sentence, Field(description="What the level follows from, in sentences.")]
 
 
+class OverrideStatus(Shape):
+    """The override that is in force in the book."""
+
+    extra_amount: Annotated[MoneyText, Field(description="So much of limit is extra.")]
+    since: Annotated[Timestamp, Field(description="Since when it counts in this period.")]
+    until: Annotated[Timestamp, Field(description="When it ends.")]
+    reason: Annotated[str, Field(max_length=256, description="Why, as it was given.")]
+
+
 class WouldRefuse(Shape):
     """Pods of one service that enforcement Hard would refuse, with the figures of when that began."""
 
@@ -237,7 +279,10 @@ class BudgetPolicyStatus(Shape):
     observed_generation: Annotated[Generation, Field(description="The generation that this status describes.")] = 0
     conditions: Annotated[Conditions, Field(description="The aspects of the state; Ready sums them up.")] = ()
     period: Annotated[PeriodStatus | None, Field(description="The current period.")] = None
-    limit: Annotated[MoneyText | None, Field(description="The limit that is stored in the book.")] = None
+    limit: Annotated[
+        MoneyText | None, Field(description="The limit that is stored in the book, an override in force included.")
+    ] = None
+    override: Annotated[OverrideStatus | None, Field(description="The override that is in force.")] = None
     spent: Annotated[MoneyText | None, Field(description="Spent in this period up to asOf.")] = None
     held: Annotated[MoneyText | None, Field(description="Set aside for pods that run or may start, beyond spent.")] = (
         None

@@ -6,6 +6,7 @@ Raises ValueError with a sentence where an object cannot be honoured as it is.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.budgetpolicy import Period as ApiPeriod
@@ -24,6 +25,7 @@ from modelservice.api.service_status import ModelServiceStatus
 from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.demand import Scaling
 from modelservice.domain.ledger import Policy
+from modelservice.domain.limits import Override
 from modelservice.domain.money import parse_amount, parse_price
 from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
@@ -44,7 +46,7 @@ from modelservice.domain.specs import (
     Workload,
 )
 from modelservice.domain.tariff import Tariff, fixed, quote, unknown
-from modelservice.domain.times import parse_time
+from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Outcome, Published, Record
 
 SCHEME = "pvc://"
@@ -187,8 +189,12 @@ def pool_of(obj: ComputePool, tariff: Tariff) -> Pool:
 
 
 def policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:
-    """The budget that a policy asks for; ValueError for a time zone that is not known, or a window that is empty."""
-    return _policy(obj, _period(obj.spec.period))
+    """The budget that a policy asks for; ValueError for a time that is none, an unknown zone, or an empty window."""
+    spec = obj.spec.override
+    override = None
+    if spec is not None:
+        override = Override(parse_amount(spec.extra_amount), parse_instant(spec.until), spec.reason)
+    return replace(_policy(obj, _period(obj.spec.period)), override=override)
 
 
 def closed_policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:

@@ -13,12 +13,20 @@ from modelservice.controllers.report import REFRESH_SECONDS, moved
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
-from modelservice.domain.budgets import Figures, figures, judge_budget, judge_soft_limit, objection_text
+from modelservice.domain.budgets import (
+    Figures,
+    figures,
+    judge_budget,
+    judge_soft_limit,
+    objection_text,
+    override_text,
+)
 from modelservice.domain.conditions import Condition
 from modelservice.domain.coverage import cover, unpriced_pods
 from modelservice.domain.forecast import Forecast, forecast
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
+from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.times import format_time
@@ -30,7 +38,7 @@ from modelservice.ports import EventSink
 
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
-FIGURES = ("period", "limit", "spent", "held", "available", "ratePerHour", "forecast", "asOf")
+FIGURES = ("period", "limit", "override", "spent", "held", "available", "ratePerHour", "forecast", "asOf")
 """What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
@@ -88,8 +96,12 @@ class Budgets:
         if rows:
             made["wouldRefuse"] = rows
         before = {one["type"]: one["reason"] for one in (obj.get("status") or {}).get("conditions") or ()}
+        overridden = (obj.get("status") or {}).get("override")
         stored = await self.statuses.write(obj, made, now=now)
         self.cache.observe(stored)
+        if seen is not None and _asked(overridden) != _asked(made.get("override")):
+            reason = "BudgetOverrideEnded" if seen.account.extra is None else "BudgetOverrideStarted"
+            self.events.emit(obj, reason=reason, message=override_text(seen.account), warning=True)
         for one in conditions:
             if one.reason not in (before.get(one.type), "WouldRefuse") and one.status == "False":
                 self.events.emit(obj, reason=f"Budget{one.reason}", message=one.message, warning=True)
@@ -157,6 +169,7 @@ class Budgets:
                 "end": format_time(account.end),
             },
             "limit": format_amount(account.limit),
+            **({"override": _override(account.extra)} if account.extra is not None else {}),
             "spent": format_amount(seen.spent),
             "held": format_amount(seen.held),
             "available": format_amount(seen.available),
@@ -165,8 +178,8 @@ class Budgets:
         }
         if foreseen is not None:
             fresh["forecast"] = _foreseen(foreseen)
-        steady = ("period", "limit", "ratePerHour")
-        same = all(before.get(name) == fresh[name] for name in steady)
+        steady = ("period", "limit", "override", "ratePerHour")
+        same = all(before.get(name) == fresh.get(name) for name in steady)
         if same and not self._news(before, seen, now) and not _told_otherwise(before, foreseen, now):
             return {name: before[name] for name in FIGURES if name in before}
         return fresh
@@ -198,6 +211,20 @@ def _told_otherwise(before: Object, foreseen: Forecast | None, now: int) -> bool
         return True
     figures = ((told["p50"], foreseen.p50), (told["p90"], foreseen.p90))
     return any(moved(old, new, before.get("asOf"), now) for old, new in figures)
+
+
+def _override(extra: Extra) -> dict[str, str]:
+    return {
+        "extraAmount": format_amount(extra.override.amount),
+        "since": format_time(extra.since),
+        "until": format_time(extra.override.until),
+        "reason": extra.override.reason,
+    }
+
+
+def _asked(override: Object | None) -> tuple[str, ...] | None:
+    """What a person has asked for; that it counts in another period since then is no news."""
+    return tuple(override[name] for name in ("extraAmount", "until", "reason")) if override else None
 
 
 def _objection(objection: Objection, told: Object | None, now: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from .limits import Extra
 from .money import cost
 from .prices import Billing
 
@@ -126,19 +127,31 @@ class Line:
 class Account:
     """One policy in one period ``[start, end)``.
 
-    ``max_rate`` bounds the rate of all open units together; it and ``limit`` bind only under hard enforcement. A sealed
-    account is final: its lines are the period's cost.
+    ``base`` is the amount of the policy and ``extras`` are its overrides; both make the ``limit``. ``max_rate`` bounds
+    the rate of all open units together; it and the limit bind only under hard enforcement. A sealed account is final:
+    its lines are the period's cost.
     """
 
     policy: str
     start: int
     end: int
     currency: str
-    limit: int
+    base: int
     max_rate: int | None = None
     sealed: bool = False
     lines: tuple[Line, ...] = ()
     enforcement: Enforcement = Enforcement.HARD
+    extras: tuple[Extra, ...] = ()
+
+    @property
+    def extra(self) -> Extra | None:
+        """The override that is in force."""
+        return self.extras[-1] if self.extras and self.extras[-1].ended is None else None
+
+    @property
+    def limit(self) -> int:
+        """The most that the period may cost."""
+        return self.base + (self.extra.override.amount if self.extra else 0)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -52,6 +52,26 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
     return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
 
 
+def limit_text(account: Account) -> str:
+    """The limit with its currency, and what of it is extra."""
+    text = f"{format_amount(account.limit)} {account.currency}"
+    if account.extra is None:
+        return text
+    override = account.extra.override
+    return f"{text} ({format_amount(override.amount)} of it extra until {format_time(override.until)})"
+
+
+def override_text(account: Account) -> str:
+    """A sentence about the override in force, or about the limit without any."""
+    if account.extra is None:
+        return f"The override is over: the limit of this period is {limit_text(account)} now."
+    override = account.extra.override
+    return (
+        f"{format_amount(override.amount)} {account.currency} may be spent beyond the limit until "
+        f"{format_time(override.until)}: {override.reason}"
+    )
+
+
 def judge_budget(
     policy: Policy | None,
     seen: Figures | None,
@@ -88,22 +108,22 @@ def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tupl
     """Status, reason and sentence of a budget that refuses what it has no money for."""
     if seen is None:
         return "True", "NotUsedYet", "Nothing has been held for this budget yet."
-    limit, currency = format_amount(seen.account.limit), seen.account.currency
+    limit, currency = limit_text(seen.account), seen.account.currency
     if seen.spent + seen.held > seen.account.limit:
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (
-            f"{over} {currency} more is spent and held than the limit of {limit} {currency} allows, since the limit "
-            "was lowered or a pod ran without a hold: nothing is started or renewed until that is over."
+            f"{over} {currency} more is spent and held than the limit of {limit} allows, since the limit was lowered, "
+            "an override ended or a pod ran without a hold: nothing is started or renewed until that is over."
         )
         return "False", "LimitLowered", text
     left = format_amount(seen.available)
     if refused:
         text = (
-            f"{left} {currency} of {limit} {currency} is left, too little for a pod that is wanted or for "
+            f"{left} {currency} of {limit} is left, too little for a pod that is wanted or for "
             f"{policy.horizon} s more of one that runs."
         )
         return "False", "Exhausted", text
-    return "True", "Funded", f"{left} {currency} of {limit} {currency} can still be held."
+    return "True", "Funded", f"{left} {currency} of {limit} can still be held."
 
 
 def judge_soft_limit(policy: Policy, seen: Figures | None) -> Condition | None:
@@ -128,12 +148,12 @@ def _judge_advice(policy: Policy, seen: Figures | None, objections: Sequence[Obj
     mode = f"enforcement is {policy.enforcement}, so nothing is refused."
     if seen is None:
         return "True", "NotUsedYet", f"Nothing has been counted yet; {mode}"
-    limit, currency = format_amount(seen.account.limit), seen.account.currency
+    limit, currency = limit_text(seen.account), seen.account.currency
     left = seen.account.limit - seen.spent
     if left < 0:
-        text = f"{format_amount(-left)} {currency} more than the limit of {limit} {currency} is spent; {mode}"
+        text = f"{format_amount(-left)} {currency} more than the limit of {limit} is spent; {mode}"
         return "False", "OverLimit", text
-    return "True", "Funded", f"{format_amount(left)} {currency} of {limit} {currency} is not spent yet; {mode}"
+    return "True", "Funded", f"{format_amount(left)} {currency} of {limit} is not spent yet; {mode}"
 
 
 def objection_text(objection: Objection) -> str:

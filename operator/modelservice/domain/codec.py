@@ -15,8 +15,10 @@
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
 ``holdThrough`` are left out when unset, and so is what is as usual: ``enforcement`` of an account when it is Hard,
 ``horizon`` of a placement when it is 3600, and ``advisory``, its policies that only count, when there are none.
-``posted`` and ``held`` follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book
-in which they do not fit. Placements without units are not written.
+An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
+"reason": .., "ended": ..}``, the last in force unless it has ``ended``; and then ``base``, the limit without them.
+``limit``, ``posted`` and ``held`` follow from the rest: they let anybody check posted + held <= limit, and reading
+refuses a book in which they do not fit. Placements without units are not written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -27,6 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .limits import Extra, Override
 from .prices import Billing
 
 Json = Mapping[str, Any]
@@ -116,22 +119,40 @@ def _encode_account(account: Account) -> dict[str, Any]:
         row["sealed"] = True
     if not account.binds:
         row["enforcement"] = account.enforcement.value
+    if account.base != account.limit:
+        row["base"] = account.base
+    if account.extras:
+        row["extras"] = [_encode_extra(extra) for extra in account.extras]
     return row
+
+
+def _encode_extra(extra: Extra) -> dict[str, Any]:
+    override = extra.override
+    row = {"amount": override.amount, "since": extra.since, "until": override.until, "reason": override.reason}
+    return row if extra.ended is None else row | {"ended": extra.ended}
+
+
+def _decode_extra(row: Json) -> Extra:
+    return Extra(Override(row["amount"], row["until"], row["reason"]), row["since"], row.get("ended"))
 
 
 def _decode_account(row: Json) -> Account:
     lines = (Line(r["service"], r["role"], r["pool"], r["closed"], r["adjusted"]) for r in row.get("lines", ()))
-    return Account(
+    account = Account(
         policy=row["policy"],
         start=row["start"],
         end=row["end"],
         currency=row["currency"],
-        limit=row["limit"],
+        base=row.get("base", row["limit"]),
         max_rate=row.get("maxRate"),
         sealed=row.get("sealed", False),
         lines=tuple(lines),
         enforcement=Enforcement(row.get("enforcement", Enforcement.HARD)),
+        extras=tuple(map(_decode_extra, row.get("extras", ()))),
     )
+    if account.limit != row["limit"]:
+        raise ValueError(f"{account.policy} from {account.start} states the limit {row['limit']}, not {account.limit}")
+    return account
 
 
 def _encode_placement(placement: Placement) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from .book import Account, Book, Enforcement
 from .ledger import advance
+from .limits import Extra
 from .money import HOUR
 from .periods import Span
 
@@ -65,6 +66,7 @@ class Statement:
     spending: Mapping[Key, int] = field(default_factory=dict)
     holding: Mapping[Key, int] = field(default_factory=dict)
     enforcement: Enforcement = Enforcement.HARD
+    extras: tuple[Extra, ...] = ()
 
     @property
     def binds(self) -> bool:
@@ -168,6 +170,7 @@ def _statement(book: Book, account: Account) -> Statement:
         spending={key: amount for key, amount in book.costs(account).items() if amount},
         holding=holds(book, account),
         enforcement=account.enforcement,
+        extras=account.extras,
     )
 
 

@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .limits import Override, lapse_extras, renew_extras
 from .money import cost
 from .periods import Period, Span, Window
 from .scope import Scope
@@ -52,6 +53,7 @@ class Policy:
     enforcement: Enforcement = Enforcement.HARD
     soft_limit: int | None = None
     horizon: int = HORIZON_SECONDS
+    override: Override | None = None
 
     @property
     def binds(self) -> bool:
@@ -69,21 +71,32 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
 
     Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending. A
     changed calendar or zone counts from the end of the last account on. The currency of an account never changes: a
-    policy made anew in another one leaves the limit of an open account as it was.
+    policy made anew in another one leaves the limit of an open account as it was. An override counts in the accounts
+    that begin before its end, and in none any more when its time is over.
     """
-    accounts = {account.key: account for account in book.accounts}
+    accounts = {account.key: _lapsed(account, book.time) for account in book.accounts}
     for policy in policies:
         for account in book.accounts_of(policy.name):
             if account.end > book.time and account.currency == policy.currency:
-                accounts[account.key] = _as_asked(account, policy)
+                accounts[account.key] = _as_asked(account, policy, book.time)
         for span in _missing_spans(book, policy):
-            account = _as_asked(Account(policy.name, span.start, span.end, policy.currency, policy.limit), policy)
-            accounts[account.key] = account
+            account = Account(policy.name, span.start, span.end, policy.currency, policy.limit)
+            accounts[account.key] = _as_asked(account, policy, book.time)
     return replace(book, accounts=tuple(accounts[key] for key in sorted(accounts)))
 
 
-def _as_asked(account: Account, policy: Policy) -> Account:
-    return replace(account, limit=policy.limit, max_rate=policy.max_rate, enforcement=policy.enforcement)
+def _lapsed(account: Account, time: int) -> Account:
+    return account if account.sealed else replace(account, extras=lapse_extras(account.extras, account.end, time))
+
+
+def _as_asked(account: Account, policy: Policy, time: int) -> Account:
+    return replace(
+        account,
+        base=policy.limit,
+        max_rate=policy.max_rate,
+        enforcement=policy.enforcement,
+        extras=renew_extras(account.extras, policy.override, account.start, account.end, time),
+    )
 
 
 def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:

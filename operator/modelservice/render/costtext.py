@@ -6,8 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
 
@@ -54,6 +56,16 @@ def say_figures(statement: Statement) -> str:
     return ", ".join(parts)
 
 
+def say_extras(statement: Statement) -> list[str]:
+    """A sentence for each override of the period: what it added to the limit, when and why."""
+    lines = []
+    for extra in statement.extras:
+        override, end = extra.override, extra.override.until if extra.ended is None else extra.ended
+        amount = f"override {format_amount(override.amount)} {statement.currency}"
+        lines.append(f"{amount}, {format_time(extra.since)} - {format_time(end)}: {override.reason}")
+    return lines
+
+
 def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By) -> str:
     """One table for each statement, and one of what is refused."""
     blocks = [_table(statement, by) for statement in statements] or [NOTHING]
@@ -70,7 +82,10 @@ def _table(statement: Statement, by: By) -> str:
     shares = [share(amount, statement.spent) for amount in spent]
     rows = [(by.value.upper(), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
     rows += zip(names, column(spent), shares, column(held), strict=True)
-    return "\n".join((f"{title}  {statement.phase}", *_wrap(say_figures(statement)), "", *_align(rows, "lrrr")))
+    extras = [line for text in say_extras(statement) for line in wrap(text, WIDTH - 1)]
+    return "\n".join(
+        (f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, "lrrr"))
+    )
 
 
 def _refusals(denials: Sequence[Denial]) -> str:
@@ -134,6 +149,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "enforcement": statement.enforcement.value,
         "currency": statement.currency,
         "limit": format_amount(statement.limit),
+        "overrides": [_extra(extra) for extra in statement.extras],
         "spent": format_amount(statement.spent),
         "held": format_amount(statement.held),
         "available": format_amount(statement.available),
@@ -143,6 +159,16 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
             for entry in statement.entries(by)
         ],
     }
+
+
+def _extra(extra: Extra) -> dict[str, str]:
+    row = {
+        "extraAmount": format_amount(extra.override.amount),
+        "since": format_time(extra.since),
+        "until": format_time(extra.override.until),
+        "reason": extra.override.reason,
+    }
+    return row if extra.ended is None else row | {"ended": format_time(extra.ended)}
 
 
 def as_csv(statements: Iterable[Statement], by: By) -> str:

@@ -5,6 +5,7 @@ import pytest
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.convert import closed_policy_of, policy_of
 from modelservice.domain.book import Enforcement
+from modelservice.domain.limits import Override
 from modelservice.domain.periods import Calendar, Period, Window
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 
@@ -62,6 +63,18 @@ def test_amounts_are_read_exactly_and_what_is_absent_bounds_nothing() -> None:
     given = policy_of(budget(limit="0.000001", softLimit="0.5", maxRatePerHour="130"))
     assert (given.limit, given.soft_limit, given.max_rate) == (1, 500_000, 130_000_000)
     assert (policy_of(budget()).soft_limit, policy_of(budget()).max_rate) == (None, None)
+
+
+def test_an_override_ends_at_an_instant_whatever_its_zone() -> None:
+    given = {"until": "1970-01-01T02:00:01.5+01:00", "extraAmount": "0.5", "reason": "a demo"}
+    assert policy_of(budget(override=given)).override == Override(500_000, 3601, "a demo")
+    assert policy_of(budget()).override is None
+
+
+@pytest.mark.parametrize("until", ["2026-07-01T00:00:00", "2026-02-30T00:00:00Z"])
+def test_an_override_whose_end_is_no_instant_is_not_honoured(until: str) -> None:
+    with pytest.raises(ValueError, match=r"zone|day"):
+        policy_of(budget(override={"until": until, "extraAmount": "1", "reason": "a demo"}))
 
 
 def test_pods_are_paid_an_hour_ahead_unless_the_policy_says_otherwise() -> None:

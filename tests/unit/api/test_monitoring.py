@@ -205,11 +205,11 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
 
 
 CASES: tuple[tuple[str, dict[str, Any], int, int, set[str]], ...] = (
-    ("a limit that will not last", {"limit": 100 * UNITS}, 0, 0, {"ModelServiceBudgetEndsEarly"}),
-    ("a limit that lasts", {"limit": 10_000 * UNITS}, 0, 0, set()),
+    ("a limit that will not last", {"base": 100 * UNITS}, 0, 0, {"ModelServiceBudgetEndsEarly"}),
+    ("a limit that lasts", {"base": 10_000 * UNITS}, 0, 0, set()),
     (
         "a limit that was lowered, and a pod that ran without a hold",
-        {"limit": 30 * UNITS},
+        {"base": 30 * UNITS},
         2,
         1,
         {
@@ -223,12 +223,12 @@ CASES: tuple[tuple[str, dict[str, Any], int, int, set[str]], ...] = (
     ),
     (
         "a limit that only counts and is passed",
-        {"limit": 30 * UNITS, "enforcement": Enforcement.SOFT},
+        {"base": 30 * UNITS, "enforcement": Enforcement.SOFT},
         0,
         0,
         {"ModelServiceBudgetNearlySpent", "ModelServiceBudgetEndsEarly"},
     ),
-    ("all well again", {"limit": 10_000 * UNITS}, 0, 0, set()),
+    ("all well again", {"base": 10_000 * UNITS}, 0, 0, set()),
 )
 
 

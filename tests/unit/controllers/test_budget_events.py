@@ -11,6 +11,7 @@ from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked, Enforcement, Refusal
 from modelservice.domain.ledger import advance, prove, set_policies
+from modelservice.domain.limits import Override
 from modelservice.domain.money import format_amount
 from modelservice.domain.planner import Refused
 from modelservice.domain.rehearsal import Objection
@@ -147,6 +148,32 @@ async def test_what_a_budget_on_trial_would_refuse_is_told_once_and_kept_with_it
     assert reasons(last)["Ready"] == ("True", "Funded")
     assert last["guarantee"]["level"] == "BestEffort"
     assert "Enforcement is DryRun: nothing is refused." in last["guarantee"]["becauseOf"]
+
+
+async def test_an_override_is_told_when_it_begins_and_when_it_ends_and_not_for_each_period() -> None:
+    desk, until = Desk(), MONTH_END + 3600
+    asked = Override(500_000, until, "INC-12: the index is built anew")
+    desk.write(override={"extraAmount": "0.50", "until": "2026-08-01T01:00:00Z", "reason": asked.reason})
+    book = opened(policy(10**6))
+    desk.world.book = book
+    assert "override" not in await desk.look(NOW)
+    for now in (NOW + 5, MONTH_END - 5, MONTH_END + 5):
+        desk.world.book = book = set_policies(advance(book, now), [policy(10**6, override=asked)])
+        status = await desk.look(now)
+        assert (status["limit"], status["override"]["reason"]) == ("1.50", asked.reason)
+    assert status["override"]["since"] == "2026-08-01T00:00:00Z"
+    assert "of 1.50 USD (0.50 of it extra until 2026-08-01T01:00:00Z)" in status["conditions"][0]["message"]
+    desk.world.book = set_policies(advance(book, until), [policy(10**6, override=asked)])
+    for now in (until, until + 70):
+        status = await desk.look(now)
+        assert (status["limit"], "override" in status) == ("1.00", False)
+    assert desk.told == [
+        (
+            "BudgetOverrideStarted",
+            "0.50 USD may be spent beyond the limit until 2026-08-01T01:00:00Z: INC-12: the index is built anew",
+        ),
+        ("BudgetOverrideEnded", "The override is over: the limit of this period is 1.00 USD now."),
+    ]
 
 
 async def test_the_last_figures_stay_when_the_book_does_not_say_them_any_more() -> None:

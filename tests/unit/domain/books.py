@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from modelservice.domain.book import Book, Enforcement, Refusal, Terms
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import Policy, advance, set_policies
+from modelservice.domain.limits import Override
 from modelservice.domain.periods import Calendar, Period
 from modelservice.domain.prices import Billing
 
@@ -27,8 +28,9 @@ def policy(
     max_rate: int | None = None,
     calendar: Calendar = Calendar.MONTH,
     enforcement: Enforcement = Enforcement.HARD,
+    override: Override | None = None,
 ) -> Policy:
-    return Policy(name, "USD", limit, Period(calendar, "UTC"), max_rate, enforcement=enforcement)
+    return Policy(name, "USD", limit, Period(calendar, "UTC"), max_rate, enforcement=enforcement, override=override)
 
 
 def terms(

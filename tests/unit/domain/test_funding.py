@@ -93,7 +93,7 @@ def test_every_policy_must_bear_a_pod() -> None:
 def test_each_period_that_a_hold_touches_must_bear_its_part() -> None:
     begin = MONTH_END - 1000
     book = set_policies(opened(policy(FOR_ONE), at=begin), [policy(FOR_ONE)])
-    tight = Book(book.time, (book.accounts[0], replace(book.accounts[1], limit=FOR_ONE - 1001)), book.placements)
+    tight = Book(book.time, (book.accounts[0], replace(book.accounts[1], base=FOR_ONE - 1001)), book.placements)
     refusal = admit(tight, WORK, ["a"])
     assert refusal == Refusal(Blocked.LIMIT, TEAM, FOR_ONE - 1000, FOR_ONE - 1001, "USD", MONTH_END)
 

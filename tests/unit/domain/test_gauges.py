@@ -73,7 +73,7 @@ def test_a_policy_that_is_gone_or_has_no_account_yet_has_no_reading() -> None:
 def test_the_next_period_takes_over_at_its_start() -> None:
     book = book_of()
     july = book.accounts[1]
-    both = replace(book, accounts=(july, replace(july, start=AUGUST, end=AUGUST + 86_400, limit=7, lines=())))
+    both = replace(book, accounts=(july, replace(july, start=AUGUST, end=AUGUST + 86_400, base=7, lines=())))
     assert values(list(read_book(both, ["team/monthly"], AUGUST - 1)), LIMIT) == {(*MONTHLY, "Hard"): 100_000_000}
     after = list(read_book(both, ["team/monthly"], AUGUST))
     assert values(after, LIMIT) == {(*MONTHLY, "Hard"): 7}

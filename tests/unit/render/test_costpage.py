@@ -10,11 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from modelservice.domain.book import Enforcement
 from modelservice.domain.costs import Denial, Phase, Statement, draw_up, select
+from modelservice.domain.limits import Extra, Override
 from modelservice.render.charts import MOST_PERIODS, WIDTH, burn_down, history, say_amount, say_moment, stack
 from modelservice.render.costpage import page
 from modelservice.render.markup import Markup, element
 
-from tests.unit.domain.costbooks import NOW, UNITS, book_of, page_of
+from tests.unit.domain.costbooks import JULY, NOW, UNITS, book_of, page_of
 
 DENIAL = Denial("team/chat", "team/monthly", "Rate", 3_600_000, 250_000, "USD", 2)
 EVERYTHING = draw_up(book_of(), [page_of()], NOW)
@@ -183,3 +184,9 @@ def test_markup_is_not_escaped_twice_and_all_else_is() -> None:
 
 def test_a_moment_is_told_in_utc() -> None:
     assert say_moment(NOW) == "11 Jul 2026, 12:00 UTC"
+
+
+def test_an_override_is_told_as_it_was_written_and_is_no_markup() -> None:
+    demo = july(extras=(Extra(Override(5 * UNITS, JULY + 60, "a <b>demo</b>"), JULY),))
+    told = "Override 5.00 USD, 2026-07-01T00:00:00Z - 2026-07-01T00:01:00Z: a <b>demo</b>"
+    assert told in words(parse(page([demo], [], [], NOW)))

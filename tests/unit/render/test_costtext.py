@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from modelservice.domain.book import Enforcement
 from modelservice.domain.costs import By, Denial, Statement, draw_up, select
+from modelservice.domain.limits import Extra, Override
 from modelservice.domain.money import parse_amount
 from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
 
-from tests.unit.domain.costbooks import NOW, UNITS, book_of, page_of
+from tests.unit.domain.costbooks import AUGUST, JULY, NOW, UNITS, book_of, page_of
 
 DENIAL = Denial("team/chat", "team/monthly", "Rate", 3_600_000, 250_000, "USD", 2)
 
@@ -37,6 +38,24 @@ def test_a_budget_that_only_counts_says_so() -> None:
     trial = replace(monthly()[0], enforcement=Enforcement.DRY_RUN)
     assert "enforcement DryRun" in " ".join(tables([trial], [], By.ROLE).split("\n"))
     assert json.loads(as_json([trial], [], By.ROLE, NOW))["statements"][0]["enforcement"] == "DryRun"
+
+
+def test_overrides_of_a_period_are_told_with_their_time_and_reason() -> None:
+    incident = Extra(Override(5 * UNITS, JULY + 7200, "incident 12"), JULY + 3600, JULY + 5400)
+    long = Extra(Override(UNITS, AUGUST, "why " * 60), JULY + 9000)
+    july = replace(monthly()[0], extras=(incident, long))
+    text = tables([july], [], By.SERVICE)
+    assert "override 5.00 USD, 2026-07-01T01:00:00Z - 2026-07-01T01:30:00Z: incident 12\n" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    first, second = json.loads(as_json([july], [], By.SERVICE, NOW))["statements"][0]["overrides"]
+    assert first == {
+        "extraAmount": "5.00",
+        "since": "2026-07-01T01:00:00Z",
+        "until": "2026-07-01T02:00:00Z",
+        "reason": "incident 12",
+        "ended": "2026-07-01T01:30:00Z",
+    }
+    assert "ended" not in second
 
 
 def test_without_a_statement_the_table_says_what_to_do() -> None:
