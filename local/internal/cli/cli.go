@@ -53,7 +53,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	dir := root.PersistentFlags().String("dir", startDir(), "directory of the cluster (environment: "+dirVariable+")")
-	root.AddCommand(newUp(dir), newDown(dir), newStatus(dir), newKubectl(), newVersion(), newInit(dir), newNode())
+	root.AddCommand(newUp(dir), newDown(dir), newStatus(dir), newPreempt(dir), newKubectl(), newVersion(), newInit(dir), newNode())
 	return root
 }
 

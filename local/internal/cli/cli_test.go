@@ -128,6 +128,40 @@ func TestDownAndStatusOfNothing(t *testing.T) {
 	}
 }
 
+func TestPreemptNeedsAClusterANodeAndAWarningThatIsNotNegative(t *testing.T) {
+	dir := newDir(t)
+	refuse := func(name string, warning int, want string) {
+		t.Helper()
+		var output bytes.Buffer
+		err := preempt(t.Context(), dir, name, warning, &output)
+		if err == nil || !strings.Contains(err.Error(), want) || output.Len() > 0 {
+			t.Errorf("it says %q, %v", output.String(), err)
+		}
+	}
+	refuse("a", ownWarning, "localcluster is not running in "+string(dir))
+	lock, err := acquireLock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := writeState(dir, state{PID: 42, Port: 1234, Ready: true}); err != nil {
+		t.Fatal(err)
+	}
+	refuse("a", ownWarning, `"a" is not a node that this cluster runs`)
+	refuse("a", -5, "the warning of -5 s must not be negative")
+}
+
+func TestTheWarningIsTheValueOfAnAnnotation(t *testing.T) {
+	for warning, want := range map[int]string{
+		ownWarning: `{"metadata":{"annotations":{"localcluster/preempt":""}}}`,
+		15:         `{"metadata":{"annotations":{"localcluster/preempt":"15"}}}`,
+	} {
+		if got := string(preemptPatch(warning)); got != want {
+			t.Errorf("the patch is %s", got)
+		}
+	}
+}
+
 func TestPurgeRemovesOnlyWhatUpCreates(t *testing.T) {
 	dir := newDir(t)
 	foreign := filepath.Join(string(dir), "notes.txt")
@@ -223,7 +257,7 @@ func TestHelpNamesTheCommands(t *testing.T) {
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"up", "down", "status", "kubectl", "version", "isolates nothing"} {
+	for _, name := range []string{"up", "down", "status", "preempt", "kubectl", "version", "isolates nothing"} {
 		if !strings.Contains(output.String(), name) {
 			t.Errorf("the help does not name %s", name)
 		}

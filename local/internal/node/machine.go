@@ -30,8 +30,9 @@ type machine struct {
 
 var _ cadvisor.Interface = (*machine)(nil)
 
-// parseCapacity reads the quantities of a nodes file and adds defaults.
-func parseCapacity(texts map[string]string) (v1.ResourceList, error) {
+// ParseCapacity reads the quantities of a nodes file and adds the defaults of
+// cpu, memory and pods.
+func ParseCapacity(texts map[string]string) (v1.ResourceList, error) {
 	memory, err := machineMemory()
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 )
 
 func TestCapacityHoldsTheNodesFileAndDefaults(t *testing.T) {
-	capacity, err := parseCapacity(map[string]string{"cpu": "1500m", "nvidia.com/gpu": "4"})
+	capacity, err := ParseCapacity(map[string]string{"cpu": "1500m", "nvidia.com/gpu": "4"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestCapacityHoldsTheNodesFileAndDefaults(t *testing.T) {
 	if memory := capacity[v1.ResourceMemory]; memory.Sign() <= 0 {
 		t.Errorf("the memory is %s", memory.String())
 	}
-	capacity, err = parseCapacity(nil)
+	capacity, err = ParseCapacity(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestCapacityHoldsTheNodesFileAndDefaults(t *testing.T) {
 }
 
 func TestABadQuantityIsNamed(t *testing.T) {
-	_, err := parseCapacity(map[string]string{"memory": "much"})
+	_, err := ParseCapacity(map[string]string{"memory": "much"})
 	if err == nil || !strings.Contains(err.Error(), `the capacity of memory, "much"`) {
 		t.Fatalf("got the error %v", err)
 	}
@@ -59,7 +59,7 @@ func TestTheDistributionIsReadWithAndWithoutQuotes(t *testing.T) {
 }
 
 func TestTheMachineReportsEveryResourceAndItsScratchSpace(t *testing.T) {
-	capacity, err := parseCapacity(map[string]string{"cpu": "2500m", "memory": "4Gi", "google.com/tpu": "8"})
+	capacity, err := ParseCapacity(map[string]string{"cpu": "2500m", "memory": "4Gi", "google.com/tpu": "8"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestTheMachineReportsEveryResourceAndItsScratchSpace(t *testing.T) {
 }
 
 func TestTheKubeletRegistersWithLabelsTaintsAndItsAddress(t *testing.T) {
-	capacity, err := parseCapacity(map[string]string{"pods": "7"})
+	capacity, err := ParseCapacity(map[string]string{"pods": "7"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("node %s: cannot keep open files from containers (this needs Linux 5.11): %w", o.Name, err)
 	}
-	capacity, err := parseCapacity(o.Capacity)
+	capacity, err := ParseCapacity(o.Capacity)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", o.Name, err)
 	}

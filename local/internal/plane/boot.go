@@ -13,11 +13,11 @@ import (
 
 // Boot is what the first process is told.
 type Boot struct {
-	Dir        layout.Dir  `json:"dir"`
-	Nodes      []spec.Node `json:"nodes"`
-	ImagesFile string      `json:"imagesFile"`
-	CoreDNS    string      `json:"coredns"`
-	NFT        string      `json:"nft"`
+	Dir        layout.Dir `json:"dir"`
+	Nodes      spec.Nodes `json:"nodes"`
+	ImagesFile string     `json:"imagesFile"`
+	CoreDNS    string     `json:"coredns"`
+	NFT        string     `json:"nft"`
 }
 
 func bootFile(dir layout.Dir) string { return dir.Run("boot.json") }

@@ -15,6 +15,7 @@ import (
 
 	"modelservice.dev/local/internal/cluster"
 	"modelservice.dev/local/internal/component"
+	"modelservice.dev/local/internal/fleet"
 	"modelservice.dev/local/internal/layout"
 	"modelservice.dev/local/internal/node"
 	"modelservice.dev/local/internal/pki"
@@ -34,7 +35,7 @@ func (p *plane) forgetNodes(ctx context.Context) error {
 		return err
 	}
 	wanted := map[string]spec.Node{}
-	for _, entry := range p.boot.Nodes {
+	for _, entry := range p.boot.Nodes.Nodes {
 		wanted[entry.Name] = entry
 	}
 	for _, entry := range entries {
@@ -64,20 +65,60 @@ func readSpec(dir layout.Dir, name string) spec.Node {
 
 func programName(node string) string { return "node-" + node }
 
-// startNodes starts one process for each node. A node that dies stays dead, as
-// a machine would.
+// startNodes starts the nodes that always run and the least of each group, and
+// remembers their names.
 func (p *plane) startNodes(ctx context.Context) error {
-	for i, entry := range p.boot.Nodes {
-		file, err := p.writeNode(i, entry)
-		if err != nil {
+	for i, entry := range p.boot.Nodes.Nodes {
+		if err := p.Start(ctx, i, entry); err != nil {
 			return fmt.Errorf("node %s: %w", entry.Name, err)
 		}
-		p.supervisor.Keep(ctx, supervisor.Program{
-			Name: programName(entry.Name), Path: sandbox.Self, Args: []string{"node", "--options", file},
-			Log: p.boot.Dir.Log(programName(entry.Name)), OwnMounts: true,
-		})
+		p.names = append(p.names, entry.Name)
 	}
+	var err error
+	p.fleet, err = fleet.New(p.client, p, p.boot.Nodes.Groups, len(p.boot.Nodes.Nodes),
+		p.boot.Dir.Config("groups.json"), node.ParseCapacity)
+	if err != nil {
+		return err
+	}
+	least, err := p.fleet.StartLeast(ctx)
+	p.names = append(p.names, least...)
+	return err
+}
+
+// Start starts the process of a node with the i-th address and pod network. A
+// node that dies stays dead, as a machine would.
+func (p *plane) Start(ctx context.Context, i int, entry spec.Node) error {
+	file, err := p.writeNode(i, entry)
+	if err != nil {
+		return err
+	}
+	p.supervisor.Keep(ctx, supervisor.Program{
+		Name: programName(entry.Name), Path: sandbox.Self, Args: []string{"node", "--options", file},
+		Log: p.boot.Dir.Log(programName(entry.Name)), OwnMounts: true,
+	})
 	return nil
+}
+
+// Has says whether a node was started and not removed.
+func (p *plane) Has(name string) bool {
+	_, found := p.supervisor.State(programName(name))
+	return found
+}
+
+// Ended says whether the process of a node has ended.
+func (p *plane) Ended(name string) bool {
+	state, found := p.supervisor.State(programName(name))
+	return found && state.Condition == supervisor.Stopped
+}
+
+// Remove kills the process of a node and removes its files.
+func (p *plane) Remove(ctx context.Context, name string) error {
+	if p.Has(name) {
+		if err := p.supervisor.Remove(ctx, programName(name)); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.RemoveAll(p.boot.Dir.Node(name)), os.RemoveAll(p.boot.Dir.NodeConfig(name)))
 }
 
 // writeNode writes the credentials and options of the i-th node and returns
@@ -128,31 +169,27 @@ func writeJSON(path string, value any) error {
 // awaitNodes waits until all nodes have reported since the start, and has
 // kube-proxy serve them from the first one's appearance.
 func (p *plane) awaitNodes(ctx context.Context, since time.Time) error {
-	if len(p.boot.Nodes) == 0 {
+	if len(p.names) == 0 {
 		p.keep(ctx, component.Proxy, component.ProxyArgs(p.boot.Dir, "plane"))
 		return nil
 	}
-	names := make([]string, 0, len(p.boot.Nodes))
-	for _, entry := range p.boot.Nodes {
-		names = append(names, entry.Name)
-	}
-	ready := cluster.NodesReady(p.client, names, since)
+	ready := cluster.NodesReady(p.client, p.names, since)
 	check := func(ctx context.Context) error {
-		if err := p.nodesAlive(names); err != nil {
+		if err := p.nodesAlive(); err != nil {
 			return err
 		}
 		return ready(ctx)
 	}
-	if err := p.await(ctx, fmt.Sprintf("%d nodes", len(names)), programName(names[0]), check); err != nil {
+	if err := p.await(ctx, fmt.Sprintf("%d nodes", len(p.names)), programName(p.names[0]), check); err != nil {
 		return err
 	}
-	p.keep(ctx, component.Proxy, component.ProxyArgs(p.boot.Dir, names[0]))
+	p.keep(ctx, component.Proxy, component.ProxyArgs(p.boot.Dir, p.names[0]))
 	return p.await(ctx, "Services", component.Proxy, cluster.Serves("http://127.0.0.1:10256/healthz"))
 }
 
 // nodesAlive names the first node whose process has ended.
-func (p *plane) nodesAlive(names []string) error {
-	for _, name := range names {
+func (p *plane) nodesAlive() error {
+	for _, name := range p.names {
 		if state, ok := p.supervisor.State(programName(name)); ok && state.Condition == supervisor.Stopped {
 			return fmt.Errorf("node %s ended with %s, %w: see %s",
 				name, state.LastExit, cluster.ErrHopeless, p.boot.Dir.Log(programName(name)))

@@ -18,6 +18,7 @@ import (
 
 	"modelservice.dev/local/internal/cluster"
 	"modelservice.dev/local/internal/component"
+	"modelservice.dev/local/internal/fleet"
 	"modelservice.dev/local/internal/forward"
 	"modelservice.dev/local/internal/layout"
 	"modelservice.dev/local/internal/network"
@@ -49,6 +50,8 @@ type plane struct {
 	config     *rest.Config
 	client     kubernetes.Interface
 	report     *reporter
+	fleet      *fleet.Fleet
+	names      []string // of the nodes that the start waits for
 }
 
 // Main is the main function of the first process. The lock that it inherits is
@@ -83,7 +86,7 @@ func prepare(ctx context.Context, dir layout.Dir, report *reporter) (*plane, err
 	if err := sandbox.Enter(); err != nil {
 		return nil, err
 	}
-	if err := network.Setup(len(boot.Nodes)); err != nil {
+	if err := network.Setup(boot.Nodes.Most()); err != nil {
 		return nil, err
 	}
 	listener, err := net.FileListener(os.NewFile(listenerDescriptor, "listener"))
@@ -161,7 +164,11 @@ func (p *plane) start(ctx context.Context) error {
 	if err := p.await(ctx, "scheduler", component.Scheduler, cluster.Serves("https://127.0.0.1:10259/healthz")); err != nil {
 		return err
 	}
-	return p.await(ctx, "controllers", component.ControllerManager, cluster.ControllersWork(p.client))
+	if err := p.await(ctx, "controllers", component.ControllerManager, cluster.ControllersWork(p.client)); err != nil {
+		return err
+	}
+	go p.fleet.Run(ctx)
+	return nil
 }
 
 func (p *plane) keep(ctx context.Context, name string, args []string) {

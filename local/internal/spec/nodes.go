@@ -3,6 +3,7 @@
 package spec
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -23,54 +24,93 @@ type Taint struct {
 	Effect string `json:"effect"`
 }
 
-// Node describes one pretended machine. Capacity maps resource names (cpu,
-// memory, pods, any extended resource) to Kubernetes quantities.
-type Node struct {
-	Name     string            `json:"name"`
+// Template is what a pretended machine is like. Capacity maps resource names
+// (cpu, memory, pods, any extended resource) to Kubernetes quantities.
+type Template struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Taints   []Taint           `json:"taints,omitempty"`
 	Capacity map[string]string `json:"capacity,omitempty"`
 }
 
-type nodesFile struct {
-	Nodes []Node `json:"nodes"`
+// Node is one pretended machine.
+type Node struct {
+	Name string `json:"name"`
+	Template
+}
+
+// Nodes are the machines of a cluster: those it always has and the groups that
+// come and go.
+type Nodes struct {
+	Nodes  []Node  `json:"nodes"`
+	Groups []Group `json:"groups,omitempty"`
+}
+
+// Most is how many nodes there can be at once.
+func (n Nodes) Most() int {
+	most := len(n.Nodes)
+	for _, group := range n.Groups {
+		most += group.Max
+	}
+	return most
 }
 
 // LoadNodes reads and checks a nodes file. Every error is one sentence that
 // names the file and the entry at fault.
-func LoadNodes(path string) ([]Node, error) {
+func LoadNodes(path string) (Nodes, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the nodes file: %w", err)
+		return Nodes{}, fmt.Errorf("cannot read the nodes file: %w", err)
 	}
-	var file nodesFile
+	var file Nodes
 	if err := yaml.UnmarshalStrict(data, &file); err != nil {
-		return nil, fmt.Errorf("nodes file %s is not valid: %s", path, oneLine(err))
+		return Nodes{}, fmt.Errorf("nodes file %s is not valid: %s", path, oneLine(err))
 	}
-	if len(file.Nodes) > MaxNodes {
-		return nil, fmt.Errorf("nodes file %s lists %d nodes, at most %d are possible", path, len(file.Nodes), MaxNodes)
+	if err := file.check(); err != nil {
+		return Nodes{}, fmt.Errorf("nodes file %s%w", path, err)
 	}
+	return file, nil
+}
+
+// check returns what follows the file's name in the sentence of an error.
+func (n Nodes) check() error {
 	seen := map[string]bool{}
-	for i, node := range file.Nodes {
+	for i, node := range n.Nodes {
 		if err := node.check(); err != nil {
-			return nil, fmt.Errorf("nodes file %s, entry %d: %w", path, i+1, err)
+			return fmt.Errorf(", entry %d: %w", i+1, err)
 		}
 		if seen[node.Name] {
-			return nil, fmt.Errorf("nodes file %s lists the node %q twice", path, node.Name)
+			return fmt.Errorf(" lists the node %q twice", node.Name)
 		}
 		seen[node.Name] = true
 	}
-	return file.Nodes, nil
+	if err := n.checkGroups(); err != nil {
+		return err
+	}
+	if most := n.Most(); most > MaxNodes {
+		return fmt.Errorf(" lists %d nodes, counting the most of each group, at most %d are possible", most, MaxNodes)
+	}
+	return nil
 }
 
 func (n Node) check() error {
-	if n.Name == "" {
-		return fmt.Errorf("the name is missing")
+	if err := checkName(n.Name, validation.IsDNS1123Label); err != nil {
+		return err
 	}
-	if problems := validation.IsDNS1123Label(n.Name); len(problems) > 0 {
-		return fmt.Errorf("the name %q is not usable: %s", n.Name, problems[0])
+	return n.Template.check()
+}
+
+func checkName(name string, problems func(string) []string) error {
+	if name == "" {
+		return errors.New("the name is missing")
 	}
-	for key, value := range n.Labels {
+	if found := problems(name); len(found) > 0 {
+		return fmt.Errorf("the name %q is not usable: %s", name, found[0])
+	}
+	return nil
+}
+
+func (t Template) check() error {
+	for key, value := range t.Labels {
 		if problems := validation.IsQualifiedName(key); len(problems) > 0 {
 			return fmt.Errorf("the label key %q is not usable: %s", key, problems[0])
 		}
@@ -78,12 +118,12 @@ func (n Node) check() error {
 			return fmt.Errorf("the value of label %s is not usable: %s", key, problems[0])
 		}
 	}
-	for _, taint := range n.Taints {
+	for _, taint := range t.Taints {
 		if err := taint.check(); err != nil {
 			return err
 		}
 	}
-	for name, text := range n.Capacity {
+	for name, text := range t.Capacity {
 		if problems := validation.IsQualifiedName(name); len(problems) > 0 {
 			return fmt.Errorf("the resource name %q is not usable: %s", name, problems[0])
 		}

@@ -25,10 +25,11 @@ nodes:
     capacity: {cpu: "4", memory: 8Gi, nvidia.com/gpu: "4"}
   - name: a
 `)
-	nodes, err := LoadNodes(path)
+	file, err := LoadNodes(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	nodes := file.Nodes
 	if len(nodes) != 2 || nodes[0].Name != "b" || nodes[1].Name != "a" {
 		t.Fatalf("nodes are %+v", nodes)
 	}
@@ -41,9 +42,9 @@ nodes:
 }
 
 func TestAnEmptyListOfNodesIsAllowed(t *testing.T) {
-	nodes, err := LoadNodes(writeFile(t, "nodes: []\n"))
-	if err != nil || len(nodes) != 0 {
-		t.Fatalf("got %v, %v", nodes, err)
+	file, err := LoadNodes(writeFile(t, "nodes: []\n"))
+	if err != nil || len(file.Nodes) != 0 {
+		t.Fatalf("got %v, %v", file, err)
 	}
 }
 
@@ -84,16 +85,16 @@ func TestAMissingNodesFileIsNamed(t *testing.T) {
 }
 
 func TestMoreNodesThanAddressesAreRefused(t *testing.T) {
-	text := "nodes:\n" + strings.Repeat("  - name: a\n", MaxNodes+1)
-	if _, err := LoadNodes(writeFile(t, text)); err == nil || !strings.Contains(err.Error(), "at most 200") {
+	text := "nodes: [{name: a}]\ngroups: [{name: b, max: 150}, {name: c, max: 50}]\n"
+	if _, err := LoadNodes(writeFile(t, text)); err == nil || !strings.Contains(err.Error(), "lists 201 nodes, counting the most of each group, at most 200") {
 		t.Fatalf("the error is %v", err)
 	}
 }
 
 func TestTheShippedFilesAreValid(t *testing.T) {
-	nodes, err := LoadNodes("../../nodes.yaml")
-	if err != nil || len(nodes) == 0 {
-		t.Fatalf("nodes.yaml: %d nodes, %v", len(nodes), err)
+	file, err := LoadNodes("../../nodes.yaml")
+	if err != nil || len(file.Nodes) == 0 {
+		t.Fatalf("nodes.yaml: %d nodes, %v", len(file.Nodes), err)
 	}
 	images, err := LoadImages("../../images.yaml")
 	if err != nil {

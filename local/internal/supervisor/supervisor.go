@@ -22,6 +22,7 @@ const (
 	lastBackoff  = 10 * time.Second
 	// A process that ran this long was healthy: its next failure is a new one.
 	steadyAfter = 30 * time.Second
+	endPoll     = 20 * time.Millisecond
 )
 
 // Program is a process to run. One without Restart is left alone when it ends.
@@ -160,6 +161,32 @@ func (s *Supervisor) Stop(ctx context.Context, name string) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s did not stop: %w", name, ctx.Err())
+	}
+}
+
+// Remove kills a program that is not restarted and forgets it once it has ended.
+func (s *Supervisor) Remove(ctx context.Context, name string) error {
+	for {
+		s.mutex.Lock()
+		child := s.running[name]
+		at, found := s.find(name)
+		if found && s.states[at].Condition == Stopped {
+			s.states = slices.Delete(s.states, at, at+1)
+			err := writeStates(s.stateFile, s.states)
+			s.mutex.Unlock()
+			return err
+		}
+		s.mutex.Unlock()
+		if child != nil {
+			if err := s.table.Signal(child, syscall.SIGKILL); err != nil {
+				return fmt.Errorf("cannot kill %s: %w", name, err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not end: %w", name, ctx.Err())
+		case <-time.After(endPoll):
+		}
 	}
 }
 

@@ -137,3 +137,31 @@ func TestTheStateFileListsProgramsByName(t *testing.T) {
 		t.Errorf("the names are %v", names)
 	}
 }
+
+func TestARemovedProgramIsKilledAndForgotten(t *testing.T) {
+	f := newFixture(t)
+	f.Keep(f.ctx, f.shell("stubborn", "trap '' TERM; while :; do sleep 0.1; done", false))
+	if err := f.Remove(t.Context(), "stubborn"); err != nil {
+		t.Fatal(err)
+	}
+	if state, known := f.State("stubborn"); known {
+		t.Errorf("it is still known: %+v", state)
+	}
+	if states, err := ReadStates(f.stateFile); err != nil || len(states) > 0 {
+		t.Errorf("the file holds %v, %v", states, err)
+	}
+	f.Keep(f.ctx, f.shell("dead", "exit 0", false))
+	f.await(t, "dead", func(s State) bool { return s.Condition == Stopped })
+	if err := f.Remove(t.Context(), "dead"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRemovalOfAnUnknownProgramEndsWithItsContext(t *testing.T) {
+	f := newFixture(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := f.Remove(ctx, "nothing"); err == nil || !strings.Contains(err.Error(), "nothing did not end") {
+		t.Errorf("the error is %v", err)
+	}
+}
