@@ -264,9 +264,12 @@ def test_columns_of_a_budget_are_limit_spent_held_available_and_rate(api: Rest, 
 def test_a_pool_shows_its_price_and_a_runtime_its_role(api: Rest, make: Any) -> None:
     good = [case.values[0] for case in cases("good")]
     pool, runtime = (next(item for item in good if item["kind"] == kind) for kind in ("ComputePool", "ModelRuntime"))
-    make(pool)
     make(runtime)
-    pools = api.get(f"{collection('ComputePool')}/l4", accept=TABLE).ok()
+    prices = [{"type": "OnDemand", "perNodeHour": "0.8048", "source": "spec"}]
+    status = {"resolved": {"prices": prices, "ceilingPerNodeHour": "0.8853"}}
+    path = f"{collection('ComputePool')}/l4"
+    api.put(f"{path}/status?{STRICT}", {**make(pool), "status": status}).ok()
+    pools = api.get(path, accept=TABLE).ok()
     assert pools["rows"][0]["cells"][:5] == ["l4", "GPU", "nvidia-l4", "0.8048", "USD"]
     runtimes = api.get(f"{collection('ModelRuntime')}/vllm", accept=TABLE).ok()
     assert runtimes["rows"][0]["cells"][:3] == ["vllm", "Inference", "Plain"]
