@@ -30,8 +30,7 @@ func (f *Fleet) warning(name, text string) time.Duration {
 	if seconds, err := strconv.Atoi(text); err == nil && seconds >= 0 {
 		return time.Duration(seconds) * time.Second
 	}
-	at := slices.IndexFunc(f.members, func(m *member) bool { return m.name == name })
-	if at >= 0 {
+	if at := f.find(name); at >= 0 {
 		if spot := f.groups[f.members[at].group].Spot; spot != nil {
 			return time.Duration(spot.WarningSeconds) * time.Second
 		}
@@ -93,7 +92,7 @@ type outcome struct {
 
 // settle frees what a node that is gone had, or counts on one that stays.
 func (f *Fleet) settle(end outcome) {
-	at := slices.IndexFunc(f.members, func(m *member) bool { return m.name == end.name })
+	at := f.find(end.name)
 	switch {
 	case at < 0:
 	case end.stays:
@@ -107,11 +106,14 @@ func (f *Fleet) settle(end outcome) {
 
 func (f *Fleet) mark(name string) {
 	f.leaving[name] = true
-	for _, m := range f.members {
-		if m.name == name {
-			m.leaving = true
-		}
+	if at := f.find(name); at >= 0 {
+		f.members[at].leaving = true
 	}
+}
+
+// find returns where the member of that name is, -1 if there is none.
+func (f *Fleet) find(name string) int {
+	return slices.IndexFunc(f.members, func(m *member) bool { return m.name == name })
 }
 
 // remove ends the machine, then its Node. What the API still holds of its pods

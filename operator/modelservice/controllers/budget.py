@@ -19,6 +19,7 @@ from modelservice.domain.budgets import (
     judge_budget,
     judge_soft_limit,
     objection_text,
+    override_row,
     override_text,
 )
 from modelservice.domain.conditions import Condition
@@ -26,7 +27,6 @@ from modelservice.domain.coverage import cover, unpriced_pods
 from modelservice.domain.forecast import Forecast, forecast
 from modelservice.domain.guarantee import judge_guarantee, weak_pods
 from modelservice.domain.ledger import Policy
-from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.times import format_time
@@ -77,16 +77,7 @@ class Budgets:
         generation = obj["metadata"]["generation"]
         made: dict[str, Any] = {
             "observedGeneration": generation,
-            "conditions": [
-                {
-                    "type": one.type,
-                    "status": one.status,
-                    "reason": one.reason,
-                    "message": one.message,
-                    "observedGeneration": generation,
-                }
-                for one in conditions
-            ],
+            "conditions": [one.row(generation) for one in conditions],
             **self._figures(obj, seen, foreseen, now, kept=book is None or condition.reason == "WindowOver"),
             "guarantee": self._guarantee(policy, condition, now),
             **self._coverage(policy),
@@ -169,7 +160,7 @@ class Budgets:
                 "end": format_time(account.end),
             },
             "limit": format_amount(account.limit),
-            **({"override": _override(account.extra)} if account.extra is not None else {}),
+            **({"override": override_row(account.extra)} if account.extra is not None else {}),
             "spent": format_amount(seen.spent),
             "held": format_amount(seen.held),
             "available": format_amount(seen.available),
@@ -211,15 +202,6 @@ def _told_otherwise(before: Object, foreseen: Forecast | None, now: int) -> bool
         return True
     figures = ((told["p50"], foreseen.p50), (told["p90"], foreseen.p90))
     return any(moved(old, new, before.get("asOf"), now) for old, new in figures)
-
-
-def _override(extra: Extra) -> dict[str, str]:
-    return {
-        "extraAmount": format_amount(extra.override.amount),
-        "since": format_time(extra.since),
-        "until": format_time(extra.override.until),
-        "reason": extra.override.reason,
-    }
 
 
 def _asked(override: Object | None) -> tuple[str, ...] | None:

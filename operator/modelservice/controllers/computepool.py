@@ -53,16 +53,7 @@ class ComputePools:
 
     async def _write(self, obj: Object, made: dict[str, Any], conditions: list[Condition], now: int) -> None:
         generation = obj["metadata"]["generation"]
-        rows = [
-            {
-                "type": one.type,
-                "status": one.status,
-                "reason": one.reason,
-                "message": one.message,
-                "observedGeneration": generation,
-            }
-            for one in conditions
-        ]
+        rows = [one.row(generation) for one in conditions]
         status = {"observedGeneration": generation, "conditions": rows, **made}
         self.world.caches.pools.observe(await self.statuses.write(obj, status, now=now))
 

@@ -91,16 +91,7 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
     troubles = [found for one in objects if (found := trouble_of(one)) is not None]
     made: dict[str, Any] = {
         "observedGeneration": service.generation,
-        "conditions": [
-            {
-                "type": one.type,
-                "status": one.status,
-                "reason": one.reason,
-                "message": one.message,
-                "observedGeneration": service.generation,
-            }
-            for one in judged
-        ],
+        "conditions": [one.row(service.generation) for one in judged],
         "replicas": sum(pod.role is Role.INFERENCE for pod in pods),
         "readyReplicas": _ready(pods),
         "desiredReplicas": plan.desired if service.inference else 0,

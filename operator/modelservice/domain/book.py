@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from .limits import Extra
+from .limits import Extra, in_force
 from .money import cost
 from .prices import Billing
 
@@ -146,7 +146,7 @@ class Account:
     @property
     def extra(self) -> Extra | None:
         """The override that is in force."""
-        return self.extras[-1] if self.extras and self.extras[-1].ended is None else None
+        return in_force(self.extras)
 
     @property
     def limit(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from modelservice.domain.book import Account, Blocked, Book
 from modelservice.domain.conditions import Condition
 from modelservice.domain.ledger import Policy
+from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.periods import Window
 from modelservice.domain.rehearsal import Objection
@@ -70,6 +71,16 @@ def override_text(account: Account) -> str:
         f"{format_amount(override.amount)} {account.currency} may be spent beyond the limit until "
         f"{format_time(override.until)}: {override.reason}"
     )
+
+
+def override_row(extra: Extra) -> dict[str, str]:
+    """An override as the status and the cost report show it."""
+    return {
+        "extraAmount": format_amount(extra.override.amount),
+        "since": format_time(extra.since),
+        "until": format_time(extra.override.until),
+        "reason": extra.override.reason,
+    }
 
 
 def judge_budget(

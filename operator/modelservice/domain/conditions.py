@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.demand import Memory
@@ -68,6 +68,16 @@ class Condition:
     status: Status
     reason: str
     message: str
+
+    def row(self, generation: int) -> dict[str, Any]:
+        """The condition as a status holds it, seen at that generation of the spec."""
+        return {
+            "type": self.type,
+            "status": self.status,
+            "reason": self.reason,
+            "message": self.message,
+            "observedGeneration": generation,
+        }
 
 
 @dataclass(frozen=True, slots=True)

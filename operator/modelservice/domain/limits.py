@@ -26,6 +26,11 @@ class Extra:
     ended: int | None = None
 
 
+def in_force(extras: tuple[Extra, ...]) -> Extra | None:
+    """The override that counts: the last one, unless it has ended."""
+    return extras[-1] if extras and extras[-1].ended is None else None
+
+
 def renew_extras(
     extras: tuple[Extra, ...], wanted: Override | None, start: int, end: int, time: int
 ) -> tuple[Extra, ...]:
@@ -36,7 +41,7 @@ def renew_extras(
     extras = lapse_extras(extras, end, time)
     if wanted is not None and not max(start, time) < wanted.until:
         wanted = None
-    current = extras[-1] if extras and extras[-1].ended is None else None
+    current = in_force(extras)
     if wanted == (current.override if current else None):
         return extras
     if current is not None:
@@ -49,9 +54,7 @@ def renew_extras(
 
 def lapse_extras(extras: tuple[Extra, ...], end: int, time: int) -> tuple[Extra, ...]:
     """The same without an override in force whose time is over before the period ends."""
-    if not extras or extras[-1].ended is not None:
-        return extras
-    last = extras[-1]
-    if last.override.until > time or last.override.until >= end:
+    last = in_force(extras)
+    if last is None or last.override.until > time or last.override.until >= end:
         return extras
     return (*extras[:-1], Extra(last.override, last.since, last.override.until))

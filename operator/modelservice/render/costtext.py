@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
+from modelservice.domain.budgets import override_row
 from modelservice.domain.costs import By, Denial, Phase, Statement
 from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
@@ -162,12 +163,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
 
 
 def _extra(extra: Extra) -> dict[str, str]:
-    row = {
-        "extraAmount": format_amount(extra.override.amount),
-        "since": format_time(extra.since),
-        "until": format_time(extra.override.until),
-        "reason": extra.override.reason,
-    }
+    row = override_row(extra)
     return row if extra.ended is None else row | {"ended": format_time(extra.ended)}
 
 
