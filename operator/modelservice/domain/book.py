@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 from .limits import Extra, in_force
 from .money import cost
@@ -77,12 +78,16 @@ class Placement:
     """Pods under equal terms that are paid until ``hold_through``; it is None when no policy must have the money.
 
     ``name`` is ``namespace/deployment`` (or Job). A record of pods that are being stopped has ``~n`` behind it.
+    ``sums`` are those that ``total`` has made so far.
     """
 
     name: str
     terms: Terms
     hold_through: int | None
     units: Mapping[str, Unit] = field(default_factory=dict)
+    sums: dict[tuple[int, int, int, Literal["all", "proven"]], int] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     @property
     def draining(self) -> bool:
@@ -93,6 +98,13 @@ class Placement:
     def workload(self) -> str:
         """``namespace/name`` of the Deployment or Job that its pods belong to."""
         return self.name.partition("~")[0]
+
+    def with_units(self, more: Mapping[str, Unit]) -> Placement:
+        """This placement with further units."""
+        placement, added = replace(self, units={**self.units, **more}), replace(self, units=more)
+        for key in self.sums:
+            placement.sums[key] = self.total(*key) + added.total(*key)
+        return placement
 
     def end_max(self, time: int) -> int:
         """Latest time up to which one of its pods can cost money, seen from money time ``time``."""
@@ -106,7 +118,20 @@ class Placement:
         last = min(end, self.end_max(time))
         if not rate or last <= start:
             return 0
-        return sum(cost(rate, max(start, unit.start), last) for unit in self.units.values())
+        return self.total(rate, start, last)
+
+    def posted(self, policy: str, start: int, end: int) -> int:
+        """What its proven pods cost the policy within ``[start, end)``."""
+        rate = self.terms.rates.get(policy, 0)
+        return self.total(rate, start, end, "proven") if rate and start < end else 0
+
+    def total(self, rate: int, start: int, end: int, which: Literal["all", "proven"] = "all") -> int:
+        """The cost of its units at one rate within ``[start, end)``; remembered, since policies often agree in both."""
+        key = (rate, start, end, which)
+        if key not in self.sums:
+            counted = (unit for unit in self.units.values() if which == "all" or unit.proven)
+            self.sums[key] = sum(cost(rate, max(start, unit.start), end) for unit in counted)
+        return self.sums[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +205,29 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All open accounts and placements at money time ``time``; accounts are sorted by policy and start."""
+    """All open accounts and placements at money time ``time``; accounts are sorted by policy and start.
+
+    ``known`` are the accounts whose worst case has been added up so far.
+    """
 
     time: int = 0
     accounts: tuple[Account, ...] = ()
     placements: Mapping[str, Placement] = field(default_factory=dict)
+    known: dict[tuple[str, int], tuple[Account, int]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    _by_policy: dict[str, tuple[Account, ...]] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def accounts_of(self, policy: str) -> tuple[Account, ...]:
         """The policy's accounts in order of time."""
-        return tuple(account for account in self.accounts if account.policy == policy)
+        if self.accounts and not self._by_policy:
+            for account in self.accounts:
+                self._by_policy[account.policy] = (*self._by_policy.get(account.policy, ()), account)
+        return self._by_policy.get(policy, ())
 
     def account_at(self, policy: str, time: int) -> Account | None:
         """The policy's account whose period contains that time."""
-        return next((a for a in self.accounts if a.policy == policy and a.covers(time)), None)
+        return next((account for account in self.accounts_of(policy) if account.covers(time)), None)
 
     def placement_of(self, uid: str) -> Placement | None:
         """The record that holds the pod of that UID."""
@@ -203,8 +238,17 @@ class Book:
         return (p for p in self.placements.values() if p.workload == workload)
 
     def with_placement(self, placement: Placement) -> Book:
-        """This book with the record of that name replaced or added."""
-        return replace(self, placements={**self.placements, placement.name: placement})
+        """This book with the record of that name replaced or added.
+
+        Sums that are known are carried over, so that admitting many pods one by one does not add all up each time.
+        """
+        book = replace(self, placements={**self.placements, placement.name: placement})
+        before = self.placements.get(placement.name)
+        for key, (account, worst) in self.known.items():
+            period = account.policy, account.start, account.end, self.time
+            rise = 0 if account.sealed else placement.worst(*period) - (before.worst(*period) if before else 0)
+            book.known[key] = account, worst + rise
+        return book
 
     def without_unit(self, uid: str) -> Book:
         """Drop a unit; a draining record goes with its last one, a placement stays for later admissions."""
@@ -218,11 +262,14 @@ class Book:
 
     def worst(self, account: Account) -> int:
         """Posted + held: what the account can cost at most with the holds of this book."""
+        known, total = self.known.get(account.key, (None, 0))
+        if known is account:
+            return total
         total = account.closed + account.adjustments
         if not account.sealed:
-            total += sum(
-                p.worst(account.policy, account.start, account.end, self.time) for p in self.placements.values()
-            )
+            period = account.policy, account.start, account.end, self.time
+            total += sum(placement.worst(*period) for placement in self.placements.values())
+        self.known[account.key] = account, total
         return total
 
     def posted(self, account: Account, at: int | None = None) -> int:
@@ -252,14 +299,10 @@ class Book:
             return costs
         last = min(account.end, self.time if at is None else max(at, self.time))
         for placement in self.placements.values():
-            rate = placement.terms.rates.get(account.policy)
-            if rate is None or last <= account.start:
-                continue
             terms = placement.terms
-            key = (terms.service, terms.role, terms.pool)
-            for unit in placement.units.values():
-                if unit.proven:
-                    costs[key] = costs.get(key, 0) + cost(rate, max(account.start, unit.start), last)
+            if amount := placement.posted(account.policy, account.start, last):
+                key = (terms.service, terms.role, terms.pool)
+                costs[key] = costs.get(key, 0) + amount
         return costs
 
     def insolvent(self) -> tuple[Account, ...]:

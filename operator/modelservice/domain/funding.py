@@ -132,17 +132,15 @@ def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
     room = MAX_UNITS - sum(len(p.units) for p in book.placements.values())
     if len(fresh) > room:
         return Refusal(Blocked.LEDGER_FULL, "", len(fresh), max(room, 0))
-    hold = placement.hold_through
-    raised = replace(
-        placement,
-        hold_through=None if hold is None else max(hold, book.time + placement.terms.horizon),
-        units={**placement.units, **fresh},
-    )
+    hold, through = placement.hold_through, book.time + placement.terms.horizon
+    longer = placement if hold is None or hold >= through else replace(placement, hold_through=through)
+    raised = longer.with_units(fresh)
     return _shortfall(book, _free(book, placement), placement, raised) or book.with_placement(raised)
 
 
 def _free(book: Book, placement: Placement) -> dict[tuple[str, int], int]:
-    return {a.key: book.available(a) for a in book.accounts if a.policy in placement.terms.binding}
+    accounts = (account for policy in placement.terms.binding for account in book.accounts_of(policy))
+    return {account.key: book.available(account) for account in accounts}
 
 
 def _shortfall(book: Book, free: dict[tuple[str, int], int], old: Placement, new: Placement) -> Refusal | None:
