@@ -1,25 +1,34 @@
-"""Those who act on the simulated world: an operator that uses the ledger, and a fuse.
+"""Those who act on the simulated world: an operator that plans and settles with the real decisions, and a fuse.
 
 An operator is a generator that yields between any two calls of the API, so that it can be delayed, interleaved with
-another one, or thrown away at each of these points. ``Faults`` switches single rules off: the oracles must see it.
+another one, or thrown away at each of these points. Around ``plan`` and ``settle`` it does what the controllers do.
+``Faults`` switches single rules off: the oracles must see it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from modelservice.domain import codec, funding, ledger
-from modelservice.domain.book import HORIZON_SECONDS, Book, Refusal, Terms
+from modelservice.domain import codec
+from modelservice.domain.book import Book
+from modelservice.domain.funding import may_ungate
 from modelservice.domain.fuse import judge
 from modelservice.domain.guarantee import Watch
-from modelservice.domain.ledger import Policy
-from modelservice.domain.prices import Billing, BillingStart, billed_since
-from modelservice.domain.snapshot import Pod
-from modelservice.domain.specs import Role, ServiceName
+from modelservice.domain.ledger import Policy, may_write
+from modelservice.domain.placement import Option, Selection, price
+from modelservice.domain.planner import Plan, plan
+from modelservice.domain.prices import ON_DEMAND, Billing, BillingStart
+from modelservice.domain.settlement import End, Evidence, Settlement, settle
+from modelservice.domain.snapshot import BreakGlass, Pod, ServiceView, Snapshot, Wish
+from modelservice.domain.specs import Pool, Role, ServiceName
+from modelservice.domain.tariff import fixed
 
-from tests.property.world import TENTHS, Conflict, View, World
+from tests.property.world import TENTHS, Conflict, View, Workload, World
+
+REQUESTS = {"cpu": 1000}
+"""What one pod asks for, and what a node has: a pod costs what a node costs."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,8 @@ class Faults:
     no_write_deadline: bool = False
     release_while_gated: bool = False
     absence_without_heartbeat: bool = False
-    local_clock: int = 0
+    local_clock: bool = False
+    count_ticks: bool = False
     cheap_rate_percent: int = 100
 
 
@@ -53,219 +63,175 @@ class Spec:
 
 @dataclass
 class Operator:
-    """One replica of the operator; ``tick`` in seconds."""
+    """One replica of the operator; ``tick`` and ``lag`` in seconds, ``skew`` those by which its clock runs ahead."""
 
     world: World
     spec: Spec
     tick: int
     faults: Faults = NONE
     lag: int = 0
+    skew: int = 0
+    book: Book | None = None
+    ends: dict[str, End] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
     absent: dict[str, int] = field(default_factory=dict)
+    away: bool = False
+
+    def __post_init__(self) -> None:
+        self.world.on_gone.append(self._watch)
+
+    def crash(self) -> None:
+        """Lose everything that was in memory, and see nothing until the next pass."""
+        self.book, self.away = None, True
+        self.ends, self.nodes, self.absent = {}, {}, {}
 
     def reconcile(self) -> Iterator[None]:
         """One pass; each yield is a point at which time may pass or the process may die."""
-        world, began = self.world, self.world.now
+        self.away = False
+        past = max(self.world.now - self.lag * TENTHS, self.spec.policies[0][0])
+        policies = self.spec.policies_at(past)
+        if self.book is None:
+            yield from self._settle(Plan(), policies)
         # The plan is made before the book is read: a price that falls after money time holds from the next pass on.
-        ceilings = {name: workload.ceiling for name, workload in world.workloads.items()}
+        made = self._plan(policies)
+        yield from self._settle(made, policies)
+        for workload, grant in made.funding.items():
+            yield
+            self.world.scale(workload, grant.count)
+
+    def _watch(self, view: View) -> None:
+        """A watch shows the last state of a pod; whoever is dead or cut off then does not see it."""
+        if self.away or self.world.rng.random() < self.world.quirks.unseen:
+            return
+        if view.node is None:
+            self.ends[view.uid] = End(never_bound=True)
+        elif view.finished is not None:
+            self.ends[view.uid] = End(finished_at=view.finished)
+        else:
+            self.nodes[view.uid] = view.node
+
+    def _plan(self, policies: tuple[Policy, ...]) -> Plan:
+        """What the planner makes of the last book, of the pods, and of a clock that may be wrong."""
+        if self.book is None:
+            return Plan()
+        workloads = self.world.workloads.values()
+        pools = {one.pool: _pool(one, self.faults.cheap_rate_percent) for one in workloads}
+        services: dict[str, ServiceView] = {}
+        for one in workloads:
+            fresh = ServiceView(ServiceName(*one.service.split("/")), suspended=False)
+            view = services.get(one.service, fresh)
+            option = price(pools[one.pool], REQUESTS)
+            assert isinstance(option, Option)
+            wish = Wish(Selection((option,), ()), {one.pool: one.name}, one.demand)
+            if one.role == Role.TRAINING:
+                services[one.service] = replace(view, training=wish)
+            else:
+                services[one.service] = replace(view, inference=wish)
+        views, date = self.world.list_pods()
+        pods = {uid: _pod(view) for uid, view in views.items()}
+        snapshot = Snapshot(tuple(services.values()), pools, policies, pods, self.book)
+        return plan(snapshot, date + self.skew)
+
+    def _settle(self, made: Plan, policies: tuple[Policy, ...]) -> Iterator[None]:
+        """Read the book, list, settle, write; then open gates and delete."""
+        world, began = self.world, self.world.now
         value, version, date = world.get_book()
         yield
-        before = codec.decode(value)
-        book = ledger.advance(before, date + self.faults.local_clock)
-        pods, list_date = world.list_pods()
+        stored = codec.decode(value)
+        views, list_date = world.list_pods()
+        pods = {uid: _pod(view) for uid, view in views.items()}
         heartbeats = dict(world.heartbeats)
-        past = max(world.now - self.lag * TENTHS, self.spec.policies[0][0])
-        book = ledger.set_policies(book, self.spec.policies_at(past))
         yield
-        book = self._evidence(book, pods, list_date, heartbeats)
-        stored = yield from self._store_pages(before)
-        policies = self.spec.policies_at(past)
-        terms = {name: self._terms(name, ceiling, policies) for name, ceiling in sorted(ceilings.items())}
-        book = self._change_terms(ledger.collect(ledger.seal(book), stored), pods, terms)
-        book, doomed = yield from self._give_up(book, pods)
-        book = self._fund(self._shed(book, doomed), pods, doomed)
-        admitted = self._admitted(book, pods)
+        pages = yield from self._store_pages(stored)
+        ends = {**self.ends, **self._proven_gone(stored, pods, heartbeats)}
+        evidence = self._twisted(stored, made, Evidence(list_date, pods, ends, pages, world.watch))
+        settled = settle(stored, self._money_time(stored, date), evidence, policies, made.funding, 2 * self.tick)
         if self.faults.ungate_before_write:
-            yield from self._ungate(book, pods, admitted, book.time)
-        if ledger.differs(before, book) or admitted:
+            yield from self._ungate(settled, date)
+        if settled.changed or settled.ungate:
             yield
-            if not self.faults.no_write_deadline and not ledger.may_write((world.now - began) / TENTHS):
+            if not self.faults.no_write_deadline and not may_write((world.now - began) / TENTHS):
                 return
             try:
-                answer = world.put_book(
-                    codec.encode(book), world.version if self.faults.no_compare_and_swap else version
+                answered = world.put_book(
+                    codec.encode(settled.book), world.version if self.faults.no_compare_and_swap else version
                 )
             except Conflict:
                 return
-            yield from self._ungate(book, pods, admitted, answer)
-        yield
-        for uid in self._to_delete(book, pods):
-            world.delete_pod(uid)
+            yield from self._ungate(settled, answered)
+        self.book = settled.book
+        for deletion in settled.delete:
             yield
-        self._refill()
+            bound_to = int(deletion.pod.version) if deletion.unbound else None
+            world.delete_pod(deletion.pod.uid, bound_to)
 
-    def _store_pages(self, before: Book) -> Generator[None, None, set[tuple[str, int]]]:
-        sealed = [account for account in before.accounts if account.sealed]
-        for account in sealed:
-            self.world.pages.setdefault(account.key, codec.encode_page(before, account))
-            yield
-        return {account.key for account in sealed}
+    def _money_time(self, stored: Book, date: int) -> int:
+        if self.faults.count_ticks and stored.time:
+            return stored.time + self.tick
+        return date + self.skew if self.faults.local_clock else date
 
-    def _change_terms(self, book: Book, pods: dict[str, View], terms: dict[str, Terms]) -> Book:
-        alive = {view.uid for view in pods.values() if not view.deleting and view.finished is None}
-        for placement in list(book.placements.values()):
-            if not placement.draining:
-                book = funding.drain(book, placement.name, placement.units.keys() - alive)
-        for name, wanted in terms.items():
-            placed = funding.place(book, name, wanted)
-            assert isinstance(placed, Book)
-            book = placed
-        return book
+    def _store_pages(self, stored: Book) -> Generator[None, None, frozenset[tuple[str, int]]]:
+        for account in stored.accounts:
+            if account.sealed:
+                self.world.pages.setdefault(account.key, codec.encode_page(stored, account))
+                yield
+        return frozenset(self.world.pages)
 
-    def _give_up(self, book: Book, pods: dict[str, View]) -> Generator[None, None, tuple[Book, list[str]]]:
-        """Delete the surplus that is not bound; the bound rest is to be drained."""
-        doomed = []
-        for uid in self._surplus(book, pods):
-            view = pods[uid]
-            if view.bound is not None:
-                doomed.append(uid)
-                continue
-            if self.faults.release_while_gated or self.world.delete_pod(uid, view.version):
-                book = ledger.release(book, uid)
-                del pods[uid]
-            yield
-        return book, doomed
-
-    def _ungate(self, book: Book, pods: dict[str, View], uids: Sequence[str], answer: int) -> Iterator[None]:
-        for uid in uids:
-            yield
-            if self.faults.no_write_deadline or funding.may_ungate(book, uid, answer):
-                self.world.ungate(uid, pods[uid].version)
-
-    def _terms(self, name: str, ceiling: int, policies: Sequence[Policy]) -> Terms:
-        workload = self.world.workloads[name]
-        rate = ceiling * self.faults.cheap_rate_percent // 100
-        billing = Billing(workload.stop, workload.tail, workload.minimum)
-        payers = [policy for policy in policies if policy.name in workload.policies]
-        counting = frozenset(policy.name for policy in payers if not policy.binds)
-        horizon = max((policy.horizon for policy in payers if policy.binds), default=HORIZON_SECONDS)
-        rates = dict.fromkeys(workload.policies, rate)
-        return Terms(workload.service, "Inference", "pool", "USD", rates, billing, counting, horizon)
-
-    def _evidence(self, book: Book, pods: dict[str, View], list_date: int, heartbeats: dict[str, int]) -> Book:
-        for placement in list(book.placements.values()):
-            for uid in list(placement.units):
-                view = pods.get(uid)
-                if view is None:
-                    book = self._absent(book, uid, list_date, heartbeats)
+    def _proven_gone(self, stored: Book, pods: dict[str, Pod], heartbeats: dict[str, int]) -> dict[str, End]:
+        """Ends of missing pods: each node that may have run one has reported since it was first missed."""
+        gone = {}
+        for record in stored.placements.values():
+            for uid, unit in record.units.items():
+                if uid in pods:
                     continue
-                self.absent.pop(uid, None)
-                book = self._present(book, uid, view, list_date)
-        return book
+                since = self.absent.setdefault(uid, self.world.now)
+                node = unit.node or self.nodes.get(uid)
+                proofs = [heartbeats[node]] if node is not None else list(heartbeats.values())
+                if self.faults.absence_without_heartbeat or min(proofs) > since:
+                    gone[uid] = End()
+        return gone
 
-    def _present(self, book: Book, uid: str, view: View, list_date: int) -> Book:
-        placement = book.placement_of(uid)
-        assert placement is not None
-        workload = self.world.workloads[view.workload]
-        if view.node is not None:
-            admitted_at = placement.units[uid].start
-            since = billed_since(BillingStart(workload.billed_from), ungated_at=admitted_at, started_at=view.started)
-            if since is not None:
-                latest = list_date if workload.billed_from == "Ungate" else None
-                book = ledger.prove(book, uid, ledger.start_seen(list_date, since), view.node, latest)
-        if view.finished is not None:
-            return ledger.close(book, uid, ledger.end_seen(list_date, view.finished))
-        if self.faults.release_at_deletion and view.deleting:
-            return ledger.close(book, uid, list_date + 1)
-        if self.faults.hold_expires and book.time - placement.units[uid].start > 600:
-            return ledger.close(book, uid, list_date + 1)
-        return book
+    def _ungate(self, settled: Settlement, answered: int) -> Iterator[None]:
+        for pod in settled.ungate:
+            yield
+            if self.faults.no_write_deadline or may_ungate(settled.book, pod.uid, answered):
+                self.world.ungate(pod.uid, int(pod.version))
 
-    def _absent(self, book: Book, uid: str, list_date: int, heartbeats: dict[str, int]) -> Book:
-        since = self.absent.setdefault(uid, self.world.now)
-        placement = book.placement_of(uid)
-        assert placement is not None
-        node = placement.units[uid].node
-        proofs = [heartbeats[node]] if node is not None else list(heartbeats.values())
-        if self.faults.absence_without_heartbeat or min(proofs) > since:
-            watch, hold = self.world.watch, placement.hold_through
-            fused = watch is not None and hold is not None and watch.bounds(hold, list_date)
-            return ledger.close(book, uid, ledger.end_gone(placement, list_date, fused=fused))
-        return book
+    def _twisted(self, stored: Book, made: Plan, evidence: Evidence) -> Evidence:
+        """The evidence as a faulty operator takes it."""
+        faults = self.faults
+        if not (faults.release_at_deletion or faults.hold_expires or faults.release_while_gated):
+            return evidence
+        pods, ends = dict(evidence.pods), dict(evidence.ends)
+        for record in stored.placements.values():
+            units = [uid for uid in record.units if uid in pods]
+            for uid in units:
+                pod = pods[uid]
+                expired = record.hold_through is not None and record.hold_through <= evidence.date
+                if (faults.release_at_deletion and pod.deleting) or (faults.hold_expires and expired):
+                    pods[uid] = replace(pod, terminal=True, finished_at=evidence.date)
+            grant = made.funding.get(record.workload)
+            if faults.release_while_gated and grant is not None:
+                for uid in [uid for uid in units if pods[uid].gated][: max(0, len(units) - grant.count)]:
+                    del pods[uid]
+                    ends[uid] = End(never_bound=True)
+        return replace(evidence, pods=pods, ends=ends)
 
-    def _surplus(self, book: Book, pods: dict[str, View]) -> Sequence[str]:
-        """Pods beyond the demand, gated ones first; pods that were never scheduled; gated ones that are not paid."""
-        surplus = []
-        for name, workload in self.world.workloads.items():
-            own = [v for v in pods.values() if v.workload == name and not v.deleting and v.finished is None]
-            own.sort(key=lambda v: (not v.gated, v.bound is not None, -v.created))
-            surplus += [v.uid for v in own[: max(0, len(own) - workload.demand)]]
-            late = book.time - 2 * workload.boot
-            surplus += [
-                v.uid
-                for v in own
-                if v.ungated is not None and v.bound is None and v.ungated < late and v.uid not in surplus
-            ]
-        for placement in book.placements.values():
-            hold = placement.hold_through
-            if placement.draining or (hold is not None and hold <= book.time):
-                surplus += [u for u in placement.units if u in pods and pods[u].bound is None and u not in surplus]
-        return surplus
 
-    def _shed(self, book: Book, doomed: Sequence[str]) -> Book:
-        """Drain what is to stop, and one pod of each account that is insolvent."""
-        for name in sorted(self.world.workloads):
-            book = funding.drain(book, name, doomed)
-        for account in book.insolvent():
-            paying = [p for p in book.placements.values() if account.policy in p.terms.rates]
-            active = sorted((p for p in paying if p.units and not p.draining), key=lambda p: p.name)
-            if active:
-                book = funding.drain(book, active[0].name, [min(active[0].units)])
-        return book
-
-    def _fund(self, book: Book, pods: dict[str, View], doomed: Sequence[str]) -> Book:
-        for name in sorted(self.world.workloads):
-            renewed = funding.renew(book, name)
-            if isinstance(renewed, Book):
-                book = renewed
-                continue
-            placement = book.placements[name]
-            if placement.hold_through is not None and placement.hold_through - book.time <= 2 * self.tick:
-                book = funding.drain(book, name, list(placement.units))
-        for view in sorted(pods.values(), key=lambda v: (v.created, v.uid)):
-            if view.gated and not view.deleting and book.placement_of(view.uid) is None and view.uid not in doomed:
-                admitted = funding.admit(book, view.workload, [view.uid])
-                book = book if isinstance(admitted, Refusal) else admitted
-        return book
-
-    def _admitted(self, book: Book, pods: dict[str, View]) -> list[str]:
-        found = []
-        for uid, view in pods.items():
-            placement = book.placement_of(uid)
-            if view.gated and not view.deleting and placement is not None and not placement.draining:
-                found.append(uid)
-        return found
-
-    def _to_delete(self, book: Book, pods: dict[str, View]) -> list[str]:
-        found = []
-        for uid, view in pods.items():
-            placement = book.placement_of(uid)
-            if placement is None:
-                wanted = view.finished is None
-            else:
-                wanted = view.deleting or view.bound is None or not placement.draining
-            if not wanted:
-                found.append(uid)
-        return found
-
-    def _refill(self) -> None:
-        for name, workload in self.world.workloads.items():
-            own = [
-                p
-                for p in self.world.pods.values()
-                if p.workload.name == name and p.exists and p.deleting is None and p.ended is None
-            ]
-            for _ in range(workload.demand - len(own)):
-                self.world.create_pod(name)
+def _pool(workload: Workload, percent: int) -> Pool:
+    return Pool(
+        name=workload.pool,
+        currency="USD",
+        accelerator="CPU",
+        resource=None,
+        allocatable=REQUESTS,
+        selector={},
+        tolerations=(),
+        tariff=fixed({ON_DEMAND: max(1, workload.ceiling * percent // 100)}),
+        margin_percent=0,
+        billing=Billing(workload.stop, workload.tail, workload.minimum, begins=BillingStart(workload.billed_from)),
+        start_seconds=workload.boot,
+    )
 
 
 @dataclass
@@ -279,17 +245,18 @@ class Fuse:
         views, _ = self.world.list_pods()
         yield
         value, _, date = self.world.get_book()
-        verdict = judge([_seen(view) for view in views.values()], codec.decode(value), date)
+        verdict = judge([_pod(view) for view in views.values()], codec.decode(value), date)
         yield
         for deletion in verdict.delete:
             version = int(deletion.pod.version) if deletion.unbound else None
             with suppress(KeyError):
                 self.world.delete_pod(deletion.pod.uid, version)
         yield
-        self.world.watch = (self.world.watch or Watch(date, date)).extended(date, self.world.date)
+        watch = self.world.watch or Watch(date, date)
+        self.world.watch = watch.extended(date, self.world.date, spared=bool(verdict.spared))
 
 
-def _seen(view: View) -> Pod:
+def _pod(view: View) -> Pod:
     namespace, _, name = view.workload.partition("/")
     return Pod(
         uid=view.uid,
@@ -302,6 +269,10 @@ def _seen(view: View) -> Pod:
         created_at=view.created,
         gated=view.gated,
         node=view.node,
+        started_at=view.started,
         terminal=view.finished is not None,
+        finished_at=view.finished,
         deleting=view.deleting,
+        requests={"cpu": REQUESTS["cpu"] + int(view.dear)},
+        break_glass=None if view.spared_until is None else BreakGlass(view.spared_until),
     )

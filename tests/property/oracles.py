@@ -135,28 +135,40 @@ class Oracle:
                 self.gone.add(pod.uid)
             return
         record = book.units.get(pod.uid)
+        spared = pod.spared_until is not None
+        if record is None and spared:
+            return
         if record is None:
             raise Violation(f"I2 coverage: {pod.uid} is billed in [{start}, {end}) and in no unit")
-        if "holdThrough" in record and book.end_max(record) * TENTHS < end:
+        if not spared and "holdThrough" in record and book.end_max(record) * TENTHS < end:
             raise Violation(f"I2 coverage: {pod.uid} lives at {end}, held to {book.end_max(record) * TENTHS}")
         for policy in pod.workload.policies:
             rate = record["rates"].get(policy, 0)
             if rate < max(pod.workload.true_rate(start), pod.workload.true_rate(end - 1)):
                 raise Violation(f"I2 coverage: {pod.uid} is held at {rate}, its true price is higher")
 
+    def _spared(self) -> set[str]:
+        """The policies that pay for pods that a person has spared: their limits are not promised."""
+        pods = (pod for pod in self.world.pods.values() if pod.spared_until is not None)
+        return {policy for pod in pods for policy in pod.workload.policies}
+
     def _true_spend(self, book: Figures) -> None:
+        spared = self._spared()
         for key, account in book.accounts.items():
             start, end = account["start"] * TENTHS, min(account["end"] * TENTHS, self.world.now)
             true: dict[str, int] = defaultdict(int)
             for pod in self.world.pods.values():
-                if pod.bound is not None and account["policy"] in pod.workload.policies:
+                if pod.bound is None or pod.spared_until is not None:
+                    continue
+                if account["policy"] in pod.workload.policies:
                     true[pod.workload.service] += pod.true_cost(start, end)
             if "enforcement" in account:
                 continue
-            if sum(true.values()) > self.limits[key] * SCALE and key not in self.exempt:
+            if sum(true.values()) > self.limits[key] * SCALE and key not in self.exempt and key[0] not in spared:
                 raise Violation(f"I1 solvency: {key} truly spent more than the limit {self.limits[key]}")
+            counted = {r["service"] for r in book.records if account["policy"] in r.get("advisory", ())}
             for service, spent in true.items():
-                if spent > book.by_service[*key, service] * SCALE:
+                if service not in counted and spent > book.by_service[*key, service] * SCALE:
                     raise Violation(
                         f"I2 coverage: {service} truly spent {spent / SCALE:.0f} in {key}, "
                         f"the book has {book.by_service[*key, service]}"
@@ -164,6 +176,7 @@ class Oracle:
 
     def _solvency(self, before: Figures, book: Figures) -> None:
         """Worst <= limit, without what is posted past the end of a hold while the proof of the pod's end is awaited."""
+        spared = self._spared()
         for key, account in book.accounts.items():
             nominal, limit = book.nominal[key], account["limit"]
             self.limits[key] = max(self.limits.get(key, 0), limit)
@@ -172,7 +185,7 @@ class Oracle:
                 # What it spent while it did not bind it did not bound; once it binds, its worst may not rise any more.
                 self.exempt.add(key)
                 continue
-            if nominal <= limit:
+            if nominal <= limit or account["policy"] in spared:
                 continue
             if nominal > before.nominal.get(key, 0) and self._dearer(before, book, account["policy"]):
                 self.exempt.add(key)
@@ -186,12 +199,15 @@ class Oracle:
             raise Violation(f"I1 solvency: {key} has worst {nominal} above its limit {limit}")
 
     def _dearer(self, before: Figures, book: Figures, policy: str) -> bool:
-        """Whether a price rose in this book: that rise is the truth."""
-        return any(
-            record["rates"].get(policy, 0) > before.units[uid]["rates"].get(policy, 0)
-            for uid, record in book.units.items()
-            if uid in before.units
-        )
+        """Whether a price rose in this book, or a policy begins to bind for pods that run: that rise is the truth."""
+        for uid, record in book.units.items():
+            old = before.units.get(uid)
+            if old is None:
+                continue
+            binds = policy in old.get("advisory", ()) and policy not in record.get("advisory", ())
+            if binds or record["rates"].get(policy, 0) > old["rates"].get(policy, 0):
+                return True
+        return False
 
     def _figures(self, book: Figures) -> None:
         for key, account in book.accounts.items():
@@ -235,6 +251,8 @@ class Oracle:
             start = int(record["units"][uid].partition("@")[0])
             self.first_start.setdefault(uid, start)
             since = self.world.pods[uid].billed_since
+            if uid not in before.units and since is not None and start * TENTHS > since:
+                raise Violation(f"I2 coverage: {uid} is billed since {since} and was taken in from {start} on")
             same = uid in before.units and before.units[uid]["rates"] == record["rates"]
             if (
                 same
@@ -252,7 +270,8 @@ class Oracle:
         true, most = 0, 0
         for pod in self.world.pods.values():
             payers = len(pod.workload.policies)
-            for policy in pod.workload.policies if pod.billed_since is not None else ():
+            known = pod.billed_since is not None and (pod.spared_until is None or pod.uid in self.first_start)
+            for policy in pod.workload.policies if known else ():
                 start, end = self.windows.get(policy, (0, self.world.now // TENTHS + 10**5))
                 true += pod.true_cost(start * TENTHS, end * TENTHS)
             if pod.uid in self.first_start:

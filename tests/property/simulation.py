@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -11,6 +11,8 @@ from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.ledger import Policy
 from modelservice.domain.limits import Override
 from modelservice.domain.periods import Calendar, Period, Span, Window
+from modelservice.domain.scope import Scope
+from modelservice.domain.specs import Role
 
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
 from tests.property.oracles import Oracle
@@ -61,6 +63,7 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
         workloads[name] = Workload(
             name=name,
             service=f"team/s{index // 2}",
+            role=(Role.INFERENCE, Role.TRAINING)[index % 2],
             policies=rng.choice([names, names, names[:1], names[1:]]),
             billed_from=rng.choice(["Ungate", "Running"]),
             stop=rng.choice([60, 300, 900]),
@@ -82,7 +85,9 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
             period = Window(opens, opens + rng.choice([5400, 10800]))
         mode = rng.choice(list(Enforcement)) if rng.random() < 0.2 else Enforcement.HARD
         ahead = rng.choice([300, 900]) if rng.random() < 0.2 else HORIZON_SECONDS
-        policies.append(Policy(name, "USD", limit, period, cap, enforcement=mode, horizon=ahead))
+        pools = frozenset(w.pool for w in workloads.values() if name in w.policies) or frozenset({"none"})
+        scope = Scope(pools=pools)
+        policies.append(Policy(name, "USD", limit, period, cap, scope=scope, enforcement=mode, horizon=ahead))
     begin = epoch * TENTHS
     world = World(rng, begin, workloads, Quirks())
     return world, Spec([(begin, tuple(policies))])
@@ -110,20 +115,26 @@ class Run:
             world.after(rng.uniform(0, self.schedule.tick), partial(self.run_pass, operator))
         if self.schedule.fuse:
             self.light_fuse()
-        for _ in range(rng.randint(2, 10)):
-            world.at(rng.randint(world.now, self.end), self._change_demand)
-        for _ in range(rng.randint(0, 3)):
-            world.at(rng.randint(world.now, self.end), self._change_limit)
+        self._at_random(rng.randint(2, 10), self._change_demand)
+        self._at_random(rng.randint(0, 3), self._change_limit)
         for change in (self._change_enforcement, self._change_override):
-            for _ in range(rng.randint(1, 3) if rng.random() < 0.2 else 0):
-                world.at(rng.randint(world.now, self.end), change)
+            self._at_random(rng.randint(1, 3) if rng.random() < 0.2 else 0, change)
+        if rng.random() < 0.2:
+            self._at_random(rng.randint(1, 3), rng.choice([self._break_glass, self._make_by_hand]))
+        for operator in self.operators if rng.random() < 0.4 else ():
+            operator.skew = rng.choice([-3, 0, 2, 20])
+            self._at_random(rng.randint(1, 4), partial(self._jump, operator))
         if self.schedule.prices and rng.random() < 0.5:
-            world.at(rng.randint(world.now, self.end), self._change_price)
+            self._at_random(1, self._change_price)
         while world.now < self.end:
             world.run_until(min(self.end, world.now + 600 * TENTHS))
             self.oracle.check_time()
         self.settle()
         return self.oracle
+
+    def _at_random(self, times: int, action: Callable[[], None]) -> None:
+        for _ in range(times):
+            self.world.at(self.rng.randint(self.world.now, self.end), action)
 
     def light_fuse(self) -> None:
         """Start the fuse."""
@@ -150,7 +161,7 @@ class Run:
     def _step(self, operator: Operator, steps: Iterator[None]) -> None:
         rng, schedule, world = self.rng, self.schedule, self.world
         if rng.random() < schedule.crash and world.now < self.end:
-            operator.absent.clear()
+            operator.crash()
             outage = rng.uniform(1, 30) if rng.random() < 0.7 else rng.uniform(1, schedule.longest_outage)
             world.after(outage, lambda: self.run_pass(operator))
             return
@@ -205,6 +216,20 @@ class Run:
         mode = self.rng.choice([mode for mode in Enforcement if mode is not policies[index].enforcement])
         policies[index] = replace(policies[index], enforcement=mode)
         self.spec.policies.append((now, tuple(policies)))
+
+    def _jump(self, operator: Operator) -> None:
+        """The clock of an operator's node is set."""
+        operator.skew += self.rng.choice([-3600, -600, -60, 60, 600, 3600])
+
+    def _break_glass(self) -> None:
+        """A person lets a gated pod run."""
+        gated = sorted(uid for uid, pod in self.world.pods.items() if pod.gated and pod.active)
+        if gated:
+            self.world.break_glass(self.rng.choice(gated), self.rng.choice([60, 900, 3600]))
+
+    def _make_by_hand(self) -> None:
+        """A person makes a pod that asks for more than what is priced."""
+        self.world.create_pod(self.rng.choice(sorted(self.world.workloads)), dear=True)
 
     def _change_price(self) -> None:
         """A dearer price is announced before it holds, a cheaper one is not."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from modelservice.domain import ledger
+from modelservice.domain import ledger, settlement
 from modelservice.domain.book import Book
 from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period
@@ -19,7 +19,7 @@ OCTOBER = 1_790_812_800 * TENTHS
 
 
 class Stage:
-    """One workload and one policy; nothing happens by itself but binding, starting and the fuse."""
+    """One workload with gated pods, and one policy; nothing happens by itself but binding, starting and the fuse."""
 
     def __init__(
         self,
@@ -32,21 +32,35 @@ class Stage:
         demand: int = 1,
     ) -> None:
         workload = Workload(
-            NAME, "team/chat", ("team/all",), billed_from, 60, 0, minimum, 36_000_000, [(0, 36_000_000)], demand
+            NAME,
+            "team/chat",
+            "Inference",
+            ("team/all",),
+            billed_from,
+            60,
+            0,
+            minimum,
+            36_000_000,
+            [(0, 36_000_000)],
         )
-        quirks = Quirks(unschedulable=0, self_ending=0, forced=0)
+        quirks = Quirks(unschedulable=0, self_ending=0, forced=0, unseen=0)
         self.world = World(Random(1), begin, {NAME: workload}, quirks)
         self.oracle = Oracle(self.world)
         policy = Policy("team/all", "USD", limit, Period(Calendar.MONTH, "UTC"))
         self.spec = Spec([(begin, (policy,))])
-        self.faults = faults
+        self.operators = [Operator(self.world, self.spec, 60, faults) for _ in range(2)]
+        self.work(0)
+        self.work(1)
+        workload.demand = demand
+        self.world.scale(NAME, demand)
 
     @property
     def workload(self) -> Workload:
         return self.world.workloads[NAME]
 
-    def operator(self) -> Operator:
-        return Operator(self.world, self.spec, 60, self.faults)
+    def work(self, operator: int = 0) -> None:
+        """Let an operator do a whole pass."""
+        finish(self.operators[operator].reconcile())
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with a fuse that looks every 20 s."""
@@ -72,8 +86,7 @@ def until_stored(steps: Iterator[None], world: World) -> None:
 
 def pass_two_hours_late(faults: Faults) -> Stage:
     stage = Stage(billed_from="Ungate", faults=faults)
-    finish(stage.operator().reconcile())
-    steps = stage.operator().reconcile()
+    steps = stage.operators[0].reconcile()
     next(steps)
     next(steps)
     stage.wait(7200)
@@ -97,11 +110,10 @@ def test_without_a_write_deadline_a_late_write_starts_a_pod_whose_hold_is_over()
 
 def give_up_a_pod_that_another_operator_is_about_to_ungate(faults: Faults) -> Stage:
     stage = Stage(faults=faults)
-    finish(stage.operator().reconcile())
-    slow = stage.operator().reconcile()
+    slow = stage.operators[0].reconcile()
     until_stored(slow, stage.world)
     stage.workload.demand = 0
-    finish(stage.operator().reconcile())
+    stage.work(1)
     finish(slow)
     stage.wait(600)
     return stage
@@ -109,7 +121,7 @@ def give_up_a_pod_that_another_operator_is_about_to_ungate(faults: Faults) -> St
 
 def test_a_gated_pod_is_deleted_before_its_money_is_released() -> None:
     stage = give_up_a_pod_that_another_operator_is_about_to_ungate(Faults())
-    (pod,) = stage.world.pods.values()
+    pod, *_ = stage.world.pods.values()
     assert pod.gated
     assert not pod.exists
 
@@ -121,8 +133,7 @@ def test_to_release_a_gated_pod_that_exists_is_seen() -> None:
 
 def run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month() -> None:
     stage = Stage(begin=OCTOBER - 500 * TENTHS, minimum=600)
-    finish(stage.operator().reconcile())
-    finish(stage.operator().reconcile())
+    stage.work()
     (pod,) = stage.world.pods.values()
     while pod.started is None:
         stage.world.run_until(stage.world.now + 1)
@@ -131,7 +142,7 @@ def run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month() -> None:
     assert stage.world.now < OCTOBER < pod.started + 600 * TENTHS
     stage.workload.demand = 0
     for _ in range(10):
-        finish(stage.operator().reconcile())
+        stage.work()
         stage.wait(60)
     stage.wait(900)
     stage.oracle.check_totals(stage.world.pages)
@@ -149,7 +160,7 @@ def test_a_minimum_added_to_a_floored_start_is_seen(monkeypatch: pytest.MonkeyPa
         until = max(end, unit.start + billing.minimum) + billing.tail
         return ledger.bill(book, placement.terms, unit, until).without_unit(uid)
 
-    monkeypatch.setattr(ledger, "close", close_short)
+    monkeypatch.setattr(settlement, "close", close_short)
     with pytest.raises(Violation, match=r"I2|I6"):
         run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month()
 
@@ -157,8 +168,7 @@ def test_a_minimum_added_to_a_floored_start_is_seen(monkeypatch: pytest.MonkeyPa
 def test_two_operators_cannot_spend_the_last_money_twice() -> None:
     for_one = 36_000_000 * (3600 + 180) // 3600
     stage = Stage(limit=for_one + for_one // 2, demand=2)
-    finish(stage.operator().reconcile())
-    first, second = stage.operator().reconcile(), stage.operator().reconcile()
+    first, second = (operator.reconcile() for operator in stage.operators)
     for steps in (first, second, first, second):
         next(steps)
     finish(first)
@@ -169,20 +179,51 @@ def test_two_operators_cannot_spend_the_last_money_twice() -> None:
 
 def test_an_operator_that_is_away_for_less_than_the_horizon_stops_nothing_that_is_paid() -> None:
     stage = Stage()
-    finish(stage.operator().reconcile())
-    finish(stage.operator().reconcile())
+    stage.work()
     stage.wait(3500)
     (pod,) = stage.world.pods.values()
     assert pod.deleting is None
-    finish(stage.operator().reconcile())
+    stage.work()
     stage.wait(3500)
     assert pod.ended is None
 
 
 def test_a_pod_whose_operator_stays_away_is_stopped_by_the_fuse_inside_its_hold() -> None:
     stage = Stage()
-    finish(stage.operator().reconcile())
-    finish(stage.operator().reconcile())
+    stage.work()
     stage.wait(4000)
-    (pod,) = stage.world.pods.values()
+    pod, *_ = stage.world.pods.values()
     assert pod.ended is not None
+
+
+@pytest.mark.parametrize("billed_from", ["Ungate", "Running"])
+def test_a_pod_that_a_person_let_go_is_taken_in_from_the_start_of_its_billing_on(billed_from: str) -> None:
+    stage = Stage(billed_from=billed_from, minimum=600)
+    stage.wait(100)
+    (pod,) = stage.world.pods.values()
+    stage.world.break_glass(pod.uid, 3600)
+    stage.wait(300)
+    stage.work()
+    assert pod.uid in stage.oracle.book.units
+    stage.workload.demand = 0
+    stage.work()
+    for _ in range(10):
+        stage.wait(120)
+        stage.work()
+    assert not stage.oracle.book.units
+    stage.oracle.check_totals(stage.world.pages)
+
+
+def test_a_restart_does_not_forget_from_when_a_pool_is_billed() -> None:
+    stage = Stage(billed_from="Running", minimum=600)
+    stage.work()
+    (pod,) = stage.world.pods.values()
+    while pod.bound is None:
+        stage.wait(1)
+    stage.operators[0].crash()
+    stage.work()
+    assert "@" not in stage.oracle.book.units[pod.uid]["units"][pod.uid]
+    while pod.started is None:
+        stage.wait(1)
+    stage.work()
+    assert stage.oracle.book.units[pod.uid]["units"][pod.uid].startswith(f"{pod.started // TENTHS}@")

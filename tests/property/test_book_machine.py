@@ -47,12 +47,24 @@ class BookMachine(RuleBasedStateMachine):
     def crash(self, which: int) -> None:
         """An operator loses everything it had in memory."""
         self.passes[which] = None
-        self.run.operators[which].absent.clear()
+        self.run.operators[which].crash()
 
     @rule(seconds=st.sampled_from([0.1, 1, 5, 29, 60, 600, 1500, 2400]))
     def wait(self, seconds: float) -> None:
         """Time passes."""
         self.run.world.run_until(self.run.world.now + int(seconds * 10))
+
+    @rule(which=OPERATORS, seconds=st.sampled_from([-3600, -60, 60, 3600]))
+    def set_the_clock(self, which: int, seconds: int) -> None:
+        """The clock of an operator's node jumps."""
+        self.run.operators[which].skew += seconds
+
+    @rule(index=st.integers(0, 20))
+    def break_glass(self, index: int) -> None:
+        """A person lets a gated pod run."""
+        gated = sorted(uid for uid, pod in self.run.world.pods.items() if pod.gated and pod.active)
+        if gated:
+            self.run.world.break_glass(gated[index % len(gated)], 900)
 
     @rule(index=st.integers(0, 2), demand=st.integers(0, 6))
     def want(self, index: int, demand: int) -> None:

@@ -14,12 +14,12 @@ MUTANTS = {
     "no compare-and-swap": (Faults(no_compare_and_swap=True), CONTENTION),
     "ungate before the write": (Faults(ungate_before_write=True), CONTENTION),
     "release at deletionTimestamp": (Faults(release_at_deletion=True), STRESS),
-    "hold expires while the pod lives": (Faults(hold_expires=True), STRESS),
-    "release while gated": (Faults(release_while_gated=True), CONTENTION),
-    "absence without a heartbeat": (Faults(absence_without_heartbeat=True), STRESS),
-    "local clock": (Faults(local_clock=600), STRESS),
+    "count ticks instead of time": (Faults(count_ticks=True), STRESS),
     "hold at the spot price": (Faults(cheap_rate_percent=70), STRESS),
+    "hold expires while the pod lives": (Faults(hold_expires=True), STRESS),
     "no fuse": (Faults(), replace(STRESS, fuse=False)),
+    "local clock instead of money time": (Faults(local_clock=True), STRESS),
+    "absence without a heartbeat": (Faults(absence_without_heartbeat=True), STRESS),
 }
 
 

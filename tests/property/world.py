@@ -27,10 +27,14 @@ class Conflict(Exception):
 
 @dataclass
 class Workload:
-    """Pods of one kind: how their pool bills and stops them, who pays, and how many are wanted."""
+    """Pods of one kind: how their pool bills and stops them, who pays, how many users want and how many are asked for.
+
+    `name` is that of a ReplicaSet in the namespace, which keeps `replicas` pods alive. Its pool has the same name.
+    """
 
     name: str
     service: str
+    role: str
     policies: tuple[str, ...]
     billed_from: str
     stop: int
@@ -40,6 +44,12 @@ class Workload:
     true_rates: list[tuple[int, int]]
     demand: int = 0
     boot: int = 300
+    replicas: int = 0
+
+    @property
+    def pool(self) -> str:
+        """The pool that its pods run in."""
+        return self.name.rpartition("/")[2]
 
     def true_rate(self, now: int) -> int:
         """Price in force at a time in tenths."""
@@ -64,6 +74,13 @@ class Pod:
     exists: bool = True
     forced: bool = False
     stuck: bool = False
+    dear: bool = False
+    spared_until: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether its ReplicaSet counts it."""
+        return self.exists and self.ended is None and self.deleting is None
 
     @property
     def billed_since(self) -> int | None:
@@ -107,15 +124,18 @@ class View:
     finished: int | None
     deleting: bool
     created: int
+    dear: bool
+    spared_until: int | None
 
 
 @dataclass
 class Quirks:
-    """Rates of what can go wrong, per pod."""
+    """Rates of what can go wrong, per pod; `unseen` is that of a deletion of which a watch shows nothing."""
 
     unschedulable: float = 0.05
     self_ending: float = 0.25
     forced: float = 0.3
+    unseen: float = 0.05
 
 
 @dataclass
@@ -127,6 +147,7 @@ class World:
     workloads: dict[str, Workload]
     quirks: Quirks = field(default_factory=Quirks)
     on_store: list[Callable[[World], None]] = field(default_factory=list)
+    on_gone: list[Callable[[View], None]] = field(default_factory=list)
     pods: dict[str, Pod] = field(default_factory=dict)
     pages: dict[tuple[str, int], Any] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)
@@ -181,43 +202,49 @@ class World:
 
     def list_pods(self) -> tuple[dict[str, View], int]:
         """All pods that exist, and the Date."""
-        views = {
-            pod.uid: View(
-                uid=pod.uid,
-                workload=pod.workload.name,
-                version=pod.version,
-                gated=pod.gated,
-                node=pod.node if pod.bound is not None else None,
-                ungated=_seconds(pod.ungated),
-                bound=_seconds(pod.bound),
-                started=_seconds(pod.started),
-                finished=_seconds(pod.ended),
-                deleting=pod.deleting is not None,
-                created=pod.created // TENTHS,
-            )
-            for pod in self.pods.values()
-            if pod.exists
-        }
-        return views, self.date
+        return {pod.uid: _view(pod) for pod in self.pods.values() if pod.exists}, self.date
 
-    def create_pod(self, workload: str) -> str:
-        """A pod is born gated."""
+    def create_pod(self, workload: str, *, dear: bool = False) -> str:
+        """A pod is born gated; a dear one asks for more than its Deployment, since a person made it."""
         uid = f"pod-{next(self._uids)}"
         node = self.rng.choice(sorted(self.heartbeats))
-        self.pods[uid] = Pod(uid, self.workloads[workload], node, self.now)
+        self.pods[uid] = Pod(uid, self.workloads[workload], node, self.now, dear=dear)
         return uid
+
+    def scale(self, workload: str, replicas: int) -> None:
+        """Set how many pods the ReplicaSet keeps."""
+        self.workloads[workload].replicas = replicas
+        self._fill(self.workloads[workload])
+
+    def _fill(self, workload: Workload) -> None:
+        """Create what is missing; delete the surplus, what does not run yet first."""
+        own = [pod for pod in self.pods.values() if pod.workload is workload and pod.active]
+        own.sort(key=lambda pod: (pod.bound is not None, pod.started is not None, -pod.created))
+        for _ in range(workload.replicas - len(own)):
+            self.create_pod(workload.name)
+        for pod in own[: max(0, len(own) - workload.replicas)]:
+            self.delete_pod(pod.uid)
 
     def ungate(self, uid: str, version: int) -> bool:
         """Remove the gate with the pod's resourceVersion."""
         pod = self.pods[uid]
         if not pod.exists or not pod.gated or pod.version != version or pod.deleting is not None:
             return False
-        pod.gated, pod.ungated, pod.version = False, self.now, pod.version + 1
         self.ungated_log.append((self.now, uid))
+        self._let_go(pod)
+        return True
+
+    def break_glass(self, uid: str, seconds: int) -> None:
+        """A person removes the gate and spares the pod for so long."""
+        pod = self.pods[uid]
+        pod.spared_until = self.date + seconds
+        self._let_go(pod)
+
+    def _let_go(self, pod: Pod) -> None:
+        pod.gated, pod.ungated, pod.version = False, self.now, pod.version + 1
         pod.stuck = self.rng.random() < self.quirks.unschedulable
         if not pod.stuck:
             self.after(self.rng.uniform(0.5, 90), lambda: self._bind(pod))
-        return True
 
     def delete_pod(self, uid: str, version: int | None = None, *, force: bool = False) -> bool:
         """Delete by uid, with a resourceVersion as a further precondition when given."""
@@ -225,16 +252,18 @@ class World:
         if not pod.exists or (version is not None and version != pod.version):
             return False
         if pod.bound is None or pod.ended is not None:
-            pod.exists = False
+            self._remove(pod)
         elif force:
             # The object goes at once; the process when its kubelet next looks.
-            pod.exists, pod.forced = False, True
+            pod.forced = True
+            self._remove(pod)
         elif pod.deleting is None:
             pod.deleting, pod.version = self.now, pod.version + 1
             stop = (
                 self.rng.uniform(0.1, 0.98) * pod.workload.stop if self.rng.random() < 0.5 else self.rng.uniform(0, 5)
             )
             self.after(stop, lambda: self._end(pod))
+        self._fill(pod.workload)
         return True
 
     # The kubelet.
@@ -268,11 +297,35 @@ class World:
         if pod.ended is not None:
             return
         pod.ended, pod.version = self.now, pod.version + 1
-        if pod.deleting is not None:
-            self.after(self.rng.uniform(0, 60), lambda: self._remove(pod))
+        # Of a pod that ended by itself the object stays until it is collected.
+        longest = 60 if pod.deleting is not None else 600
+        self.after(self.rng.uniform(0, longest), lambda: self._remove(pod))
+        self._fill(pod.workload)
 
     def _remove(self, pod: Pod) -> None:
+        if not pod.exists:
+            return
         pod.exists = False
+        for observe in self.on_gone:
+            observe(_view(pod))
+
+
+def _view(pod: Pod) -> View:
+    return View(
+        uid=pod.uid,
+        workload=pod.workload.name,
+        version=pod.version,
+        gated=pod.gated,
+        node=pod.node if pod.bound is not None else None,
+        ungated=_seconds(pod.ungated),
+        bound=_seconds(pod.bound),
+        started=_seconds(pod.started),
+        finished=_seconds(pod.ended),
+        deleting=pod.deleting is not None,
+        created=pod.created // TENTHS,
+        dear=pod.dear,
+        spared_until=pod.spared_until,
+    )
 
 
 def _seconds(tenths: int | None) -> int | None:

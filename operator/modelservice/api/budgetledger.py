@@ -67,7 +67,12 @@ class Account(Shape):
 
 
 class LedgerBilling(Shape):
-    """For which time each pod of a placement is held, in seconds."""
+    """For which time each pod of a placement is paid; times in seconds."""
+
+    from_: Annotated[
+        Literal["Running"] | None,
+        Field(alias="from", description="That it is paid from the start of its container; absent: from its ungating."),
+    ] = None
 
     stop: Annotated[Seconds, Field(description="From its deletion until it has stopped, at most.")]
     tail: Annotated[Seconds, Field(description="How long its node is paid after it.")]

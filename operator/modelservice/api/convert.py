@@ -163,7 +163,8 @@ def tariff_of(obj: ComputePool, tables: Mapping[str, Table | str], now: int) -> 
 
 
 def _billing(spec: ApiBilling) -> Billing:
-    return Billing(spec.stop_seconds, spec.tail_seconds, spec.minimum_seconds)
+    begins = BillingStart(spec.from_)
+    return Billing(spec.stop_seconds, spec.tail_seconds, spec.minimum_seconds, begins=begins)
 
 
 def pool_of(obj: ComputePool, tariff: Tariff) -> Pool:
@@ -182,7 +183,6 @@ def pool_of(obj: ComputePool, tariff: Tariff) -> Pool:
         tolerations=tuple(one.model_dump(by_alias=True, exclude_none=True) for one in spec.tolerations),
         tariff=tariff,
         margin_percent=spec.billing.margin_percent,
-        billed_from=BillingStart(spec.billing.from_),
         billing=_billing(spec.billing),
         start_seconds=spec.start_seconds,
     )

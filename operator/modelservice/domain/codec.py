@@ -9,12 +9,13 @@
                               "closed": .., "adjusted": ..}]}],
      "placements": [{"name": "team/chat-1a2b3c4d", "service": "team/chat", "role": "Inference", "pool": "a100",
                      "currency": "USD", "rates": {"team/monthly": ..}, "holdThrough": ..,
-                     "billing": {"stop": .., "tail": .., "minimum": .., "late": ..},
+                     "billing": {"stop": .., "tail": .., "minimum": .., "late": .., "from": "Running"},
                      "units": {"<pod UID>": "<start>" or "<start>@<node>" or "<start>@<node>/<latest>"}}]}
 
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
 ``holdThrough`` are left out when unset, and so is what is as usual: ``enforcement`` of an account when it is Hard,
-``horizon`` of a placement when it is 3600, and ``advisory``, its policies that only count, when there are none.
+``from`` of a billing when it is Ungate, ``horizon`` of a placement when it is 3600, and ``advisory``, its policies that
+only count, when there are none.
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
 "reason": .., "ended": ..}``, the last in force unless it has ``ended``; and then ``base``, the limit without them.
 ``limit``, ``posted`` and ``held`` follow from the rest: they let anybody check posted + held <= limit, and reading
@@ -30,7 +31,7 @@ from typing import Any
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
 from .limits import Extra, Override
-from .prices import Billing
+from .prices import Billing, BillingStart
 
 Json = Mapping[str, Any]
 
@@ -172,6 +173,8 @@ def _encode_placement(placement: Placement) -> dict[str, Any]:
         },
         "units": {uid: _encode_unit(unit) for uid, unit in sorted(placement.units.items())},
     }
+    if billing.begins is not BillingStart.UNGATE:
+        row["billing"]["from"] = billing.begins.value
     if terms.horizon != HORIZON_SECONDS:
         row["horizon"] = terms.horizon
     if terms.advisory:
@@ -189,7 +192,13 @@ def _decode_placement(row: Json) -> Placement:
         pool=row["pool"],
         currency=row["currency"],
         rates=dict(row.get("rates", {})),
-        billing=Billing(billing["stop"], billing["tail"], billing["minimum"], billing["late"]),
+        billing=Billing(
+            billing["stop"],
+            billing["tail"],
+            billing["minimum"],
+            billing["late"],
+            BillingStart(billing.get("from", BillingStart.UNGATE)),
+        ),
         advisory=frozenset(row.get("advisory", ())),
         horizon=row.get("horizon", HORIZON_SECONDS),
     )

@@ -92,7 +92,6 @@ class Ask:
         return Funding(
             self.granted,
             self.terms,
-            pool.billed_from,
             pool.start_seconds,
             self.option.requests,
             pool.selector,

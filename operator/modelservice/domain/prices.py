@@ -29,17 +29,18 @@ class BillingStart(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Billing:
-    """How a pod's time is billed around its run; all in seconds.
+    """How a pod's time is billed around its run; all times in seconds.
 
-    ``stop``: longest time from deletion to the kubelet's proof of the end. ``tail``: idle time of the node afterwards.
-    ``minimum``: least billed time of one start. ``late``: how long after the end of its hold a pod may still live
-    before it is deleted.
+    ``begins``: what it is billed from. ``stop``: longest time from deletion to the kubelet's proof of the end.
+    ``tail``: idle time of the node afterwards. ``minimum``: least billed time of one start. ``late``: how long after
+    the end of its hold a pod may still live before it is deleted.
     """
 
     stop: int
     tail: int = 0
     minimum: int = 0
     late: int = LATE_SECONDS
+    begins: BillingStart = BillingStart.UNGATE
 
     def __post_init__(self) -> None:
         if min(self.stop, self.tail, self.minimum, self.late) < 0:
@@ -51,23 +52,24 @@ class Billing:
         return self.late + max(self.stop, self.minimum) + self.tail
 
     def widened(self, other: Billing) -> Billing:
-        """The longer of each time: safe for pods that were started under either."""
+        """The earlier begin and the longer of each time: safe for pods that were started under either."""
         return Billing(
             max(self.stop, other.stop),
             max(self.tail, other.tail),
             max(self.minimum, other.minimum),
             max(self.late, other.late),
+            self.begins if self.begins is other.begins else BillingStart.UNGATE,
         )
 
 
-def billed_since(billing: BillingStart, *, ungated_at: int, started_at: int | None) -> int | None:
+def billed_since(billing: Billing, *, ungated_at: int, started_at: int | None) -> int | None:
     """Time from which a bound pod is billed, or None while it is not.
 
     ``ungated_at`` is the money time of the write that admitted it, or later when its ungating is known better.
     ``started_at`` is the start of its first container; when only a restarted container's start is known, pass the time
     at which the pod was bound.
     """
-    return ungated_at if billing is BillingStart.UNGATE else started_at
+    return ungated_at if billing.begins is BillingStart.UNGATE else started_at
 
 
 def dominant_share(requests: Mapping[str, int], allocatable: Mapping[str, int]) -> Fraction:

@@ -39,7 +39,6 @@ class Funding:
 
     count: int
     terms: Terms | None = None
-    billed_from: BillingStart = BillingStart.UNGATE
     start_seconds: int = 0
     requests: Mapping[str, int] = field(default_factory=dict)
     selector: Mapping[str, str] = field(default_factory=dict)
@@ -110,12 +109,12 @@ def settle(
 ) -> Settlement:
     """The next book from the one read at `date`; pods are deleted `margin` seconds before their hold ends."""
     book = set_policies(advance(stored, date), policies)
-    book = _take_evidence(book, evidence, funding)
+    book = _take_evidence(book, evidence)
     book = collect(seal(book), evidence.pages)
     refusals: dict[str, Refusal] = {}
     book = _drain_leaving(book, evidence.pods)
     book = _set_terms(book, funding, refusals)
-    book, adopted = _adopt(book, evidence.pods.values())
+    book, adopted = _adopt(book, evidence)
     for workload in sorted({p.workload for p in book.placements.values()}):
         if funding.get(workload, _UNPLANNED).count > 0:
             book = _renew(book, workload, funding.get(workload, _UNPLANNED).count, margin, refusals)
@@ -123,7 +122,7 @@ def settle(
     return Settlement(
         book,
         differs(stored, book),
-        tuple(_gated_units(book, evidence.pods)),
+        tuple(_gated_units(book, evidence.pods, funding)),
         (*_expired(book, evidence.pods, margin), *_lost(book, evidence.pods, funding)),
         adopted,
         tuple(pod for pod in evidence.pods.values() if pod.gated and _foreign(pod, funding)),
@@ -159,18 +158,12 @@ def _renew(book: Book, workload: str, count: int, margin: int, refusals: dict[st
     return _keep(result, book, workload, refusals)
 
 
-def _take_evidence(book: Book, evidence: Evidence, funding: Mapping[str, Funding]) -> Book:
+def _take_evidence(book: Book, evidence: Evidence) -> Book:
     for record in list(book.placements.values()):
-        grant = funding.get(record.workload, _UNPLANNED)
         for uid, unit in record.units.items():
             pod = evidence.pods.get(uid)
-            if pod is not None and pod.node is not None and not unit.proven:
-                since = billed_since(grant.billed_from, ungated_at=unit.start, started_at=pod.started_at)
-                if since is None and pod.terminal:
-                    since = unit.start
-                if since is not None:
-                    latest = evidence.date if grant.billed_from is BillingStart.UNGATE else None
-                    book = prove(book, uid, start_seen(evidence.date, since), pod.node, latest)
+            if pod is not None:
+                book = _prove_bound(book, pod, evidence.date)
             if pod is not None and pod.terminal:
                 book = close(book, uid, _end(evidence.date, pod.finished_at))
             elif pod is None and (end := evidence.ends.get(uid)) is not None:
@@ -181,6 +174,19 @@ def _take_evidence(book: Book, evidence: Evidence, funding: Mapping[str, Funding
                 else:
                     book = close(book, uid, end_gone(record, evidence.date, fused=evidence.bounds(record, unit)))
     return book
+
+
+def _prove_bound(book: Book, pod: Pod, date: int) -> Book:
+    """Record since when a pod of the book is billed, when the list of that date shows it bound."""
+    record = book.placement_of(pod.uid)
+    if record is None or pod.node is None:
+        return book
+    billing, unit = record.terms.billing, record.units[pod.uid]
+    since = billed_since(billing, ungated_at=unit.start, started_at=pod.started_at)
+    if since is None and not pod.terminal:
+        return book
+    latest = date if billing.begins is BillingStart.UNGATE else None
+    return prove(book, pod.uid, start_seen(date, unit.start if since is None else since), pod.node, latest)
 
 
 def _end(list_date: int, finished_at: int | None) -> int:
@@ -194,21 +200,18 @@ def _set_terms(book: Book, funding: Mapping[str, Funding], refusals: dict[str, R
     return book
 
 
-def _adopt(book: Book, pods: Iterable[Pod]) -> tuple[Book, tuple[Pod, ...]]:
-    """Take in pods that are bound and in no unit: what they cost is the truth, whether money was held for it or not."""
+def _adopt(book: Book, evidence: Evidence) -> tuple[Book, tuple[Pod, ...]]:
+    """Take in pods that are bound and in no unit: what they cost is the truth, whether money was held for it or not.
+
+    When they were let go is not known, so one that is billed from then on is billed from its birth.
+    """
     adopted = []
-    for pod in pods:
-        if (
-            pod.node is None
-            or pod.terminal
-            or book.placement_of(pod.uid) is not None
-            or pod.workload not in book.placements
-        ):
+    for pod in evidence.pods.values():
+        placement = book.placements.get(pod.workload)
+        if pod.node is None or pod.terminal or placement is None or book.placement_of(pod.uid) is not None:
             continue
-        placement = book.placements[pod.workload]
-        start = pod.started_at if pod.started_at is not None else pod.created_at
-        units = {**placement.units, pod.uid: Unit(min(start, book.time), pod.node)}
-        book = book.with_placement(replace(placement, units=units))
+        units = {**placement.units, pod.uid: Unit(min(pod.created_at, book.time))}
+        book = _prove_bound(book.with_placement(replace(placement, units=units)), pod, evidence.date)
         adopted.append(pod)
     return book, tuple(adopted)
 
@@ -249,10 +252,15 @@ def _foreign(pod: Pod, funding: Mapping[str, Funding]) -> bool:
     return grant is not None and not grant.covers(pod)
 
 
-def _gated_units(book: Book, pods: Mapping[str, Pod]) -> Iterable[Pod]:
+def _gated_units(book: Book, pods: Mapping[str, Pod], funding: Mapping[str, Funding]) -> Iterable[Pod]:
+    """The gated pods of the book that the plan still wants, the oldest first; without a plan all of them."""
     for record in book.placements.values():
-        if not record.draining:
-            yield from (pods[uid] for uid in record.units if uid in pods and pods[uid].gated and pods[uid].live)
+        if record.draining:
+            continue
+        live = [pods[uid] for uid in record.units if uid in pods and pods[uid].live]
+        gated = sorted((pod for pod in live if pod.gated), key=lambda each: (each.created_at, each.name))
+        grant = funding.get(record.workload)
+        yield from gated if grant is None else gated[: max(0, grant.count - len(live) + len(gated))]
 
 
 def _expired(book: Book, pods: Mapping[str, Pod], margin: int) -> Iterable[Deletion]:

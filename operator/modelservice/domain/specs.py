@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from modelservice.domain.demand import Scaling
-from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.prices import Billing
 from modelservice.domain.tariff import Tariff
 
 Json = Mapping[str, Any]
@@ -142,6 +142,5 @@ class Pool:
     tolerations: tuple[Json, ...]
     tariff: Tariff
     margin_percent: int
-    billed_from: BillingStart
     billing: Billing
     start_seconds: int

@@ -30,8 +30,7 @@ def pool(name: str = "cpu", price: int = 4 * USD, **more: Any) -> Pool:
         "tolerations": (),
         "tariff": fixed(more.pop("prices", {"OnDemand": price})),
         "margin_percent": 0,
-        "billed_from": BillingStart.RUNNING,
-        "billing": Billing(30),
+        "billing": Billing(30, begins=BillingStart.RUNNING),
         "start_seconds": 30,
     }
     return Pool(name=name, **{**given, **more})

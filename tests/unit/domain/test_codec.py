@@ -7,7 +7,7 @@ from modelservice.domain.book import Book, Unit
 from modelservice.domain.codec import DamagedBookError, decode, decode_page, encode, encode_page, page_name
 from modelservice.domain.funding import drain
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, prove, seal, set_policies
-from modelservice.domain.prices import Billing
+from modelservice.domain.prices import Billing, BillingStart
 
 from tests.unit.domain.books import MONTH_END, NOW, TEAM, WORK, admitted, opened, policy, terms
 from tests.unit.domain.costbooks import page_of
@@ -37,6 +37,12 @@ def test_a_pod_without_payer_and_a_sealed_account_survive_too() -> None:
     book = prove(admitted(opened(at=MONTH_END - 100), "a"), "a", MONTH_END - 100, "n")
     book = seal(set_policies(advance(book, MONTH_END + SEAL_AFTER_SECONDS), [policy()]))
     assert decode(through_json(book)) == book
+
+
+def test_from_when_a_placement_is_billed_survives() -> None:
+    running = admitted(opened(of=terms(billing=Billing(60, begins=BillingStart.RUNNING))), "a")
+    assert decode(through_json(running)) == running
+    assert "from" not in through_json(lived_in())["placements"][0]["billing"]
 
 
 def test_nothing_stored_is_the_empty_book() -> None:

@@ -85,6 +85,9 @@ def test_the_overrun_covers_a_late_deletion_the_longest_stop_and_the_idle_node()
 
 def test_two_billings_are_widened_to_the_longer_of_each_time() -> None:
     assert Billing(1, 20, 3, 40).widened(Billing(10, 2, 30, 4)) == Billing(10, 20, 30, 40)
+    running = Billing(1, begins=BillingStart.RUNNING)
+    assert running.widened(Billing(1)) == Billing(1).widened(running) == Billing(1)
+    assert running.widened(running) == running
 
 
 def test_a_billing_has_no_negative_time() -> None:
@@ -93,6 +96,6 @@ def test_a_billing_has_no_negative_time() -> None:
 
 
 def test_a_pod_is_billed_from_its_ungating_or_from_its_first_container() -> None:
-    assert billed_since(BillingStart.UNGATE, ungated_at=5, started_at=None) == 5
-    assert billed_since(BillingStart.RUNNING, ungated_at=5, started_at=None) is None
-    assert billed_since(BillingStart.RUNNING, ungated_at=5, started_at=9) == 9
+    assert billed_since(Billing(0), ungated_at=5, started_at=None) == 5
+    assert billed_since(Billing(0, begins=BillingStart.RUNNING), ungated_at=5, started_at=None) is None
+    assert billed_since(Billing(0, begins=BillingStart.RUNNING), ungated_at=5, started_at=9) == 9

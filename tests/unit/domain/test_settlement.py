@@ -20,8 +20,8 @@ TEAM = policy()
 
 
 def funding(count: int, *, rates: bool = True, start: BillingStart = BillingStart.RUNNING, **more: object) -> Funding:
-    terms = Terms("ns/chat", "Inference", "cpu", "USD", {"ns/team": USD} if rates else {}, Billing(30))
-    given = Funding(count, terms, start, 30, {"cpu": 1000, "memory": 2**30}, {"pool": "cpu"}, USD)
+    terms = Terms("ns/chat", "Inference", "cpu", "USD", {"ns/team": USD} if rates else {}, Billing(30, begins=start))
+    given = Funding(count, terms, 30, {"cpu": 1000, "memory": 2**30}, {"pool": "cpu"}, USD)
     return replace(given, **more)  # type: ignore[arg-type]
 
 
@@ -83,9 +83,10 @@ def test_nothing_is_posted_before_a_pod_runs_and_from_its_start_on_then() -> Non
 
 
 def test_a_pool_that_bills_from_the_ungating_counts_from_the_admission() -> None:
-    book = step(Book(), [pod("a")], funding(1)).book
+    grant = funding(1, start=BillingStart.UNGATE)
+    book = step(Book(), [pod("a")], grant).book
     bound = running("a", started_at=None, ready_since=None)
-    made = step(book, [bound], funding(1, start=BillingStart.UNGATE), NOW + 600)
+    made = step(book, [bound], grant, NOW + 600)
     assert made.book.posted(made.book.accounts[0]) == -(-USD * 600 // HOUR)
 
 
@@ -154,6 +155,32 @@ def test_a_pod_found_running_without_a_hold_is_taken_in_and_named() -> None:
     assert [one.uid for one in made.adopted] == ["b"]
     assert units(made.book) == {"a", "b"}
     assert made.book.posted(made.book.accounts[0]) == 2 * -(-USD * 10 // HOUR)
+
+
+def test_a_restart_does_not_forget_that_a_pool_bills_from_the_start_of_the_container() -> None:
+    book = step(Book(), [pod("a")], funding(1)).book
+    waiting = step(book, [running("a", started_at=None, ready_since=None)], None, NOW + 600)
+    assert not waiting.book.placements[WORK].units["a"].proven
+    started = step(book, [running("a", started_at=NOW + 300)], None, NOW + 600)
+    assert started.book.placements[WORK].units["a"].start == NOW + 300
+
+
+@pytest.mark.parametrize(("start", "seconds"), [(BillingStart.UNGATE, 100), (BillingStart.RUNNING, 10)])
+def test_a_pod_found_running_costs_from_its_birth_where_the_wait_for_its_start_is_billed(
+    start: BillingStart, seconds: int
+) -> None:
+    grant = funding(1, start=start)
+    book = step(Book(), [pod("a")], grant).book
+    made = step(book, [pod("a"), running("b", created_at=NOW - 90, started_at=NOW)], grant, NOW + 10)
+    assert made.book.posted(made.book.accounts[0]) == -(-USD * seconds // HOUR)
+
+
+def test_only_pods_that_the_plan_still_wants_are_let_go() -> None:
+    born = [pod("old", created_at=NOW - 1), pod("new", created_at=NOW)]
+    book = step(Book(), born, funding(2)).book
+    assert [one.uid for one in step(book, born, funding(1), NOW + 5).ungate] == ["old"]
+    assert step(book, [running("old"), born[1]], funding(1), NOW + 5).ungate == ()
+    assert len(step(book, born, None, NOW + 5).ungate) == 2
 
 
 def test_nothing_new_is_not_worth_a_write() -> None:
