@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ if wanted := os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES"):
     search = settings(steady, derandomize=False, max_examples=int(wanted), suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("search", search)
 settings.load_profile("search" if wanted else "steady")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does: what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import shutil
-import subprocess
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,8 @@ from modelservice.app import Build, Operator
 from modelservice.kit.errors import NotFound
 from modelservice.settings import Settings
 
-REPO = Path(__file__).resolve().parents[2]
+from tests.cluster.plane import REPO, control_plane, fake_kubelets
+
 T = TypeVar("T")
 
 
@@ -31,19 +32,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane with our kinds; no node."""
     if not (REPO / "bin/localcluster").exists():
         pytest.fail("bin/localcluster is missing; run `make build`.")
-    directory = tmp_path_factory.mktemp("plane")
-    nodes = directory / "nodes.yaml"
-    nodes.write_text("nodes: []\n")
-    state = directory / "state"
-    plane = Cluster(state, port=0, env={"LOCALCLUSTER_DIR": str(state)})
-    try:
-        plane.up("--nodes", str(nodes))
-        plane.kubectl("apply", "-f", str(REPO / "crds"))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(REPO / "crds"))
+    with control_plane(tmp_path_factory.mktemp("plane")) as plane:
         yield plane
-    finally:
-        plane.down("--purge")
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
@@ -127,10 +117,11 @@ class Runs:
             **settings,
         }
         operator = Operator(Settings(**given), build)
-        task = asyncio.create_task(operator.run())
-        self.tasks.append((operator, task))
-        ready = asyncio.create_task(operator.started.wait())
-        await asyncio.wait({task, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        with _signals_kept():
+            task = asyncio.create_task(operator.run())
+            self.tasks.append((operator, task))
+            ready = asyncio.create_task(operator.started.wait())
+            await asyncio.wait({task, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         if task.done():
             task.result()
@@ -142,6 +133,19 @@ class Runs:
         operator.stopping.set()
         await next(task for one, task in self.tasks if one is operator)
         self.tasks = [(one, task) for one, task in self.tasks if one is not operator]
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Give back to pytest the signals that an operator takes as it starts: they stop the run, not only the operator."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -205,23 +209,9 @@ def _tainted(node: dict[str, Any], wanted: list[dict[str, str]]) -> bool:
 
 @pytest.fixture(scope="session")
 def kwok(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """kwok beside the cluster: it plays the kubelet of every node with the annotation kwok.x-k8s.io/node=fake."""
-    log = tmp_path_factory.mktemp("kwok") / "kwok.log"
-    command = [
-        str(REPO / "bin/kwok"),
-        f"--kubeconfig={cluster.kubeconfig}",
-        "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-        "--node-lease-duration-seconds=8",
-        f"--config={Path(__file__).with_name('kwok.yaml')}",
-    ]
-    with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-    try:
+    """kwok beside the cluster."""
+    with fake_kubelets(cluster, tmp_path_factory.mktemp("kwok")):
         yield
-        assert process.poll() is None, f"kwok ended early: {log.read_text()[-2000:]}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
 
 
 @pytest.fixture

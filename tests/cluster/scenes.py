@@ -111,11 +111,17 @@ class Scene:
         await self.create(pool(self.pool, price=price, **spec))
         await self.create(runtime(self.engine))
         await self.create(runtime(f"{self.engine}-train", "Training"))
+        await asyncio.to_thread(self._provide, f"{self.namespace}-models")
         await self.create(claim("models", self.namespace))
-        bound = volume(f"{self.namespace}-models", self.namespace, "models")
-        await asyncio.to_thread(self.cluster.kubectl, "apply", "-f", "-", stdin=json.dumps(bound))
         for number in range(nodes):
             await self.nodes.add(f"{self.namespace}-{number}", labels={"pool": self.pool})
+
+    def _provide(self, name: str) -> None:
+        """Make the volume and wait for it: a claim that comes before it is bound some 15 s later."""
+        bound = volume(name, self.namespace, "models")
+        self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(bound))
+        available = "--for=jsonpath={.status.phase}=Available"
+        self.cluster.kubectl("wait", available, "--timeout=30s", f"persistentvolume/{name}")
 
     async def create(self, obj: dict[str, Any]) -> dict[str, Any]:
         """Store an object; those of the cluster go at the end of the test."""

@@ -175,10 +175,13 @@ async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated
     async def back() -> bool:
         return bool((await scene.get("Deployment", child["metadata"]["name"]))["spec"]["replicas"] == 2)
 
+    async def alone() -> bool:
+        return {pod["metadata"]["uid"] for pod in await scene.pods("chat")} == before
+
     await until("the funded count to be restored", back)
-    await scene.ready("chat", 2)
+    await until("the pods beyond it to go, and no other", alone)
     assert await ungated(pods) <= before
-    assert {pod["metadata"]["uid"] for pod in await scene.pods("chat")} == before
+    await scene.ready("chat", 2)
 
 
 async def test_an_operator_that_is_replaced_half_way_starts_nothing_twice(scene: Scene, books: Versions) -> None:

@@ -23,7 +23,8 @@ from modelservice.domain.times import parse_instant
 from modelservice.kit.errors import Conflict, NotFound
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.cluster.conftest import REPO, FakeNodes, Runs, manifest, until
+from tests.cluster.conftest import FakeNodes, Runs, manifest, until
+from tests.cluster.plane import REPO
 from tests.cluster.scenes import OURS, Scene, policy, staged
 from tests.unit.domain.costbooks import book_of, page_of
 

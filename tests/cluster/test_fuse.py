@@ -33,7 +33,8 @@ from modelservice.kit.meter import NoMeter
 from modelservice.settings import Settings
 
 from tests.cluster.charted import BREAK_GLASS, FUSE, GATE, LEDGER, OPERATOR, SYSTEM, as_person, charted, pod, rendered
-from tests.cluster.conftest import REPO, FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.plane import REPO
 from tests.cluster.rest import Object, Rest
 from tests.cluster.scenes import Scene, policy, staged
 

@@ -24,7 +24,8 @@ from modelservice.kit.leader import LeaseLost
 from modelservice.kit.objects import Key, key_of
 from modelservice.kit.resync import Source
 
-from tests.cluster.conftest import REPO, Runs, manifest, until
+from tests.cluster.conftest import Runs, manifest, until
+from tests.cluster.plane import REPO
 
 
 class Maps:
@@ -84,6 +85,20 @@ async def test_what_is_there_and_what_comes_is_reconciled_and_probes_say_so(
     assert 'modelservice_operator_reconcile_total{controller="ConfigMap",result="success"} 2.0' in metrics
     assert "modelservice_operator_cache_synced 1.0" in metrics
     assert maps.ticks > 0
+
+
+async def test_a_signal_stops_the_run_of_the_tests_and_not_only_the_operator_in_it(
+    namespace: str, operators: Runs
+) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        operator = await operators.start(Maps(namespace).build)
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.sleep(0)
+        assert (came, operator.stopping.is_set()) == ([signal.SIGTERM], False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_a_stop_finishes_what_is_in_work_and_then_ends(kube: Kube, namespace: str, operators: Runs) -> None:

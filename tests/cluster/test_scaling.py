@@ -17,7 +17,8 @@ from aiohttp import web
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
 
-from tests.cluster.conftest import REPO, FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.plane import REPO
 from tests.cluster.scenes import Scene, policy, staged
 
 CONFIG = """
