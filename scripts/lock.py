@@ -46,13 +46,16 @@ def main() -> None:
     """Write all locks; a package has the same version in each of them."""
     pyproject = tomllib.loads((REPO / "pyproject.toml").read_text())
     operator = pyproject["project"]["dependencies"]
-    workers = pyproject["project"]["optional-dependencies"]["workers"]
+    extras = pyproject["project"]["optional-dependencies"]
     groups = pyproject["dependency-groups"]
     compile_lock("operator", operator, [])
     compile_lock("dev", operator + groups["build"] + groups["test"] + groups["dev"], ["operator"])
     compile_lock("build", groups["build"], ["dev"])
     compile_lock("test", groups["test"], ["dev"])
-    compile_lock("workers", workers, ["dev"])
+    compile_lock("workers", extras["workers"], ["dev"])
+    engines = extras["huggingface"] + extras["onnx"] + extras["openvino"]
+    compile_lock("engines", extras["workers"] + engines, ["dev", "workers"])
+    compile_lock("clients", groups["clients"], ["dev", "engines"])
 
 
 if __name__ == "__main__":

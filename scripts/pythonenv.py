@@ -42,7 +42,11 @@ class Environment:
 
 ENVIRONMENTS = (
     Environment(".venv", "python packages of the operator and the tests", ("dev",)),
-    Environment(".venv-workers", "python packages of the workers (PyTorch, 3 GB)", ("workers", "test", "build")),
+    Environment(
+        ".venv-workers",
+        "python packages of the workers (PyTorch, 3 GB)",
+        ("workers", "engines", "clients", "test", "build"),
+    ),
 )
 STEP_COUNT = len(ENVIRONMENTS)
 

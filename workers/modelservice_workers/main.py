@@ -32,7 +32,6 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # The kernel ignores SIGTERM for PID 1 unless it is handled, and importing a server takes a moment.
     signal.signal(signal.SIGTERM, _exit_at_once)
     code = run(sys.argv[1:], os.environ)

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
-from modelservice_workers.serving.engine import Array, InputRefusedError, ModelInfo
+from modelservice_workers.serving.engine import InputRefusedError, ModelInfo
 
 ROWS = Range("rows", 1, 1000)
 INFO = ModelInfo(version="1", engine="numpy", engine_version="2", platform="test", dtype="FP32", digest="sha256:0")
@@ -27,12 +28,14 @@ class LogEngine:
         self.gate.set()
         self.entered = threading.Event()
         self.calls: list[int] = []
+        self.threads: list[str] = []
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         self.entered.set()
         assert self.gate.wait(DEADLINE_SECONDS), "the test never opened the gate"
         x = inputs[0]
         self.calls.append(len(x))
+        self.threads.append(threading.current_thread().name)
         if (x == 13).any():
             raise RuntimeError("thirteen is not computed\nand this line is for the log")
         if (x == 14).any():

@@ -37,6 +37,7 @@ SETTINGS = ServeSettings(
     max_queue_requests=4,
     max_queue_bytes=1 << 20,
     max_body_bytes=4096,
+    request_timeout_seconds=30.0,
     drain_delay_seconds=0.0,
     drain_timeout_seconds=5.0,
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from modelservice_workers.common.artifacts import MANIFEST_NAME, MODEL_NAME
+from modelservice_workers.common.datatypes import Array, from_bfloat16, to_bfloat16
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.common.program import Program, load_program
 from modelservice_workers.common.signature import Range, TensorSpec
@@ -91,7 +92,7 @@ def test_datatypes_bounds_and_shared_sizes_are_described(tmp_path: Path) -> None
     outputs = engine_of(program).run(
         [np.ones((3, 5), np.int64), np.ones((3, 5), np.bool_), np.ones((3, 1), np.float32)]
     )
-    assert [output.dtype.name for output in outputs] == ["float64", "bool", "float32"]
+    assert [output.dtype.name for output in outputs] == ["float64", "bool", "uint16"]
     assert [output.shape for output in outputs] == [(3, 4)] * 3
 
 
@@ -200,10 +201,30 @@ def test_programs_that_cannot_be_served_are_refused(
         load_program(path)
 
 
-def test_a_model_that_takes_half_precision_is_refused(tmp_path: Path) -> None:
-    path = export(Log(), (torch.ones(2, 1, dtype=torch.float16),), tmp_path / "m.pt2")
-    with pytest.raises(ArtifactError, match="input x is FP16"):
-        load_model(path, threads=1, max_batch_rows=2)
+@pytest.mark.parametrize(("dtype", "datatype"), [(torch.float16, "FP16"), (torch.bfloat16, "BF16")])
+def test_a_model_in_half_precision_takes_and_gives_it(tmp_path: Path, dtype: torch.dtype, datatype: str) -> None:
+    path = export(Linear().to(dtype), (torch.ones(2, 2, dtype=dtype),), tmp_path / "m.pt2")
+    model = load_model(path, threads=1, max_batch_rows=2)
+    signature = model.engine.signature
+    assert [spec.datatype for spec in (*signature.inputs, *signature.outputs)] == [datatype] * 2
+    assert model.info.dtype == datatype
+    one, three = (bfloat16(value) if datatype == "BF16" else np.full((1, 2), value, np.float16) for value in (1, 3))
+    (y,) = model.engine.run([one])
+    assert np.array_equal(y, three)
+
+
+def bfloat16(value: float) -> Array:
+    return to_bfloat16(np.full((1, 2), value, np.float32))
+
+
+def test_bfloat16_is_rounded_to_the_nearest_as_torch_does() -> None:
+    values = np.concatenate(
+        [np.random.default_rng(3).standard_normal(1000), [0.0, -0.0, 1 + 2**-8, 1 + 3 * 2**-8, 3.38e38, 1e-40]]
+    ).astype(np.float32)
+    expected = torch.from_numpy(values).to(torch.bfloat16)
+    patterns = to_bfloat16(values)
+    assert np.array_equal(patterns, expected.view(torch.uint16).numpy())
+    assert np.array_equal(from_bfloat16(patterns), expected.float().numpy())
 
 
 class Trap:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from modelservice_workers.serving.engine import Array
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.serving.model import load_model
 
 from tests.unit.workers.engines import LogEngine

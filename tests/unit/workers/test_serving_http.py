@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
 from typing import Any
@@ -54,7 +56,7 @@ def test_metadata_and_health_follow_the_protocol(shared: RunningServer) -> None:
     assert get("/v2/health/live").json() == {"live": True}
     assert get("/v2/health/ready").json() == {"ready": True}
     assert get("/v2").json()["name"] == "modelservice"
-    assert get("/v2").json()["extensions"] == []
+    assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
     described = {
         "name": "m",
         "versions": ["1"],
@@ -147,13 +149,24 @@ def test_a_body_beyond_the_limit_is_refused_by_its_header_and_while_it_is_read(s
     assert server.metric('modelservice_requests_rejected_total{model_name="m",reason="BodyTooLarge"}') == 3
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"), [({"Inference-Header-Content-Length": "10"}, 501), ({"Content-Encoding": "gzip"}, 415)]
-)
-def test_encodings_that_are_not_implemented_say_so(shared: RunningServer, headers: dict[str, str], status: int) -> None:
-    response = shared.client.post(INFER, json=log_request(1), headers=headers)
-    assert response.status_code == status
-    assert "not implemented" in strict(response)["error"]
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_taken_and_bounded(
+    shared: RunningServer, encoding: str, compress: Callable[[bytes], bytes]
+) -> None:
+    def post(content: bytes) -> httpx.Response:
+        return shared.client.post(INFER, content=content, headers={"Content-Encoding": encoding})
+
+    plain = json.dumps(log_request(1)).encode()
+    assert post(compress(plain)).status_code == 200
+    assert post(compress(b" " * 10_000_000)).status_code == 413
+    for broken in (plain, compress(plain)[:-1], compress(plain) + b"x", b""):
+        assert strict(post(broken))["error"] == "The body is not what its content-encoding says."
+
+
+def test_another_compression_is_refused_with_those_that_are_taken(shared: RunningServer) -> None:
+    response = shared.client.post(INFER, json=log_request(1), headers={"Content-Encoding": "br"})
+    assert response.status_code == 415
+    assert strict(response)["error"] == "The body may be encoded with gzip or deflate only."
 
 
 def test_a_full_queue_answers_429_with_retry_after(server: RunningServer, engine: LogEngine) -> None:
@@ -193,11 +206,92 @@ def test_a_client_that_goes_away_takes_its_queued_request_with_it(server: Runnin
     assert server.metric('modelservice_requests_total{code="499",model_name="m"}') == 1
 
 
-def test_a_client_that_goes_away_within_its_body_is_counted(server: RunningServer) -> None:
+def exchange_bytes(server: RunningServer, content: bytes) -> bytes:
+    """All that a server sends to raw bytes until it closes; fails when it does not close."""
+    with socket.create_connection(("127.0.0.1", server.port), DEADLINE_SECONDS) as connection:
+        connection.sendall(content)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        return received
+
+
+def closing_request(body: bytes) -> bytes:
+    return raw_request(body).replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n")
+
+
+LOG_OF_ONE = json.dumps(log_request(1)).encode()
+
+
+def test_a_client_that_goes_away_within_its_body_leaves_nothing(server: RunningServer, engine: LogEngine) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc" % INFER.encode())
-        wait_until(lambda: server.metric('modelservice_requests_running{model_name="m"}') == 1, "the request")
-    wait_until(lambda: server.metric('modelservice_requests_total{code="499",model_name="m"}') == 1, "the count")
+        connection.sendall(raw_request(LOG_OF_ONE)[:-5])
+    assert server.infer(1).status_code == 200
+    assert engine.calls == [1]
+    assert server.metric('modelservice_requests_running{model_name="m"}') == 0
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(shared: RunningServer) -> None:
+    bodies = [json.dumps(log_request(1, id=f"r-{number}")).encode() for number in range(40)]
+    content = b"".join(map(raw_request, bodies)) + closing_request(LOG_OF_ONE)
+    answers = exchange_bytes(shared, content)
+    assert answers.count(b"HTTP/1.1 200 OK") == 41
+    positions = [answers.index(b'"r-%d"' % number) for number in range(40)]
+    assert positions == sorted(positions)
+
+
+def test_an_offered_upgrade_is_declined_by_going_on(shared: RunningServer) -> None:
+    offer = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    first = raw_request(LOG_OF_ONE).replace(b"Host: x\r\n", offer)
+    assert exchange_bytes(shared, first + closing_request(LOG_OF_ONE)).count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(shared: RunningServer) -> None:
+    request = closing_request(LOG_OF_ONE).replace(b"Host: x\r\n", b"Host: x\r\nExpect: 100-continue\r\n")
+    head, _, body = request.partition(b"\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", shared.port), DEADLINE_SECONDS) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"hello\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET /v2/%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
+        (b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n" + b"a: b\r\n" * 100_000, 431),
+        (b"GET http://x/v2/health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        (b"GET /v2/health/live HTTP/1.0\r\n\r\n", 200),
+    ],
+)
+def test_bytes_that_are_no_request_get_a_status_and_an_end(shared: RunningServer, content: bytes, status: int) -> None:
+    answer = exchange_bytes(shared, content)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert json.loads(body)
+
+
+def test_a_head_request_has_no_body(shared: RunningServer) -> None:
+    response = shared.client.head("/v2/health/live")
+    assert (response.status_code, response.content, response.headers["content-length"]) == (200, b"", "13")
+
+
+def test_a_request_that_takes_too_long_is_answered_504(engine: LogEngine) -> None:
+    with start_server(engine) as server:
+        engine.gate.clear()
+        body = log_request(1, parameters={"timeout": 50_000})
+        response = server.client.post(INFER, json=body)
+        assert response.status_code == 504
+        assert strict(response)["error"] == "The request was not computed within its time; try again or allow more."
+        engine.gate.set()
+        assert server.infer(1).status_code == 200
 
 
 def test_metrics_have_their_agreed_names_and_count(server: RunningServer) -> None:

@@ -2,93 +2,128 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Any
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+import orjson
 
 from modelservice_workers import __version__
-from modelservice_workers.serving.inference import InferenceRoute
-from modelservice_workers.serving.state import ServedModel, ServerState
+from modelservice_workers.serving.http.messages import BadTargetError, Exchange, Reply, split_target
+from modelservice_workers.serving.inference import InferCall
+from modelservice_workers.serving.oip.errors import RequestError
+from modelservice_workers.serving.oip.response import render_error
+from modelservice_workers.serving.state import ServerState
 
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+EXTENSIONS: Final = ("binary_tensor_data",)
+
+_METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
+_READING: Final = frozenset({b"GET", b"HEAD"})
+
+_log = logging.getLogger(__name__)
 
 
-def build_app(state: ServerState) -> Starlette:
+class App:
     """Routes of the Open Inference Protocol and /metrics over `state`."""
-    routes = _Routes(state)
-    inference = InferenceRoute(state)
-    model = "/v2/models/{model}"
-    version = model + "/versions/{version}"
-    return Starlette(
-        routes=[
-            Route(model + "/infer", inference, methods=["POST"]),
-            Route(version + "/infer", inference, methods=["POST"]),
-            Route("/v2/health/live", routes.live),
-            Route("/v2/health/ready", routes.ready),
-            Route("/metrics", routes.metrics),
-            Route("/v2", routes.server),
-            Route(model, routes.model),
-            Route(version, routes.model),
-            Route(model + "/ready", routes.model_ready),
-            Route(version + "/ready", routes.model_ready),
-        ],
-        exception_handlers={HTTPException: _render_http_error},
-    )
 
-
-class _Routes:
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
-    async def live(self, _request: Request) -> Response:
-        return JSONResponse({"live": True})
+    def handle(self, exchange: Exchange) -> None:
+        """Answer a request, now or once the model has computed."""
+        try:
+            self._route(exchange)
+        except RequestError as error:
+            exchange.reply(render_error(error))
+        except Exception:  # noqa: BLE001 - a fault of ours must not leave a client without an answer
+            _log.exception("A route failed")
+            exchange.reply(render_error(RequestError(500, "The server failed on this request; its log says more.")))
 
-    async def ready(self, _request: Request) -> Response:
-        ready = self._state.ready
-        return JSONResponse({"ready": ready}, status_code=200 if ready else 503)
+    def _route(self, exchange: Exchange) -> None:
+        try:
+            parts = split_target(exchange.target)
+        except BadTargetError:
+            raise RequestError(400, "The path of the request is not valid.") from None
+        match parts:
+            case ("v2", "models", name, "infer"):
+                self._infer(exchange, name, None)
+            case ("v2", "models", name, "versions", version, "infer"):
+                self._infer(exchange, name, version)
+            case _ if exchange.too_large:
+                raise RequestError(413, "The body is too large for this route.")
+            case _:
+                self._answer_reading(exchange, parts)
 
-    async def metrics(self, _request: Request) -> Response:
-        return Response(self._state.metrics.render(), headers={"content-type": _METRICS_TYPE})
+    def _infer(self, exchange: Exchange, name: str, version: str | None) -> None:
+        if exchange.method != b"POST":
+            raise _wrong_method(exchange, b"POST")
+        InferCall(self._state, exchange).begin(name, version)
 
-    async def server(self, _request: Request) -> Response:
-        return JSONResponse({"name": "modelservice", "version": __version__, "extensions": []})
+    def _answer_reading(self, exchange: Exchange, parts: tuple[str, ...]) -> None:
+        reply = self._read(parts)
+        if reply is None:
+            raise RequestError(404, f"{_describe(exchange)} is not a route of this server.")
+        if exchange.method not in _READING:
+            raise _wrong_method(exchange, b"GET, HEAD")
+        exchange.reply(reply)
 
-    async def model(self, request: Request) -> Response:
-        model = self._find(request)
-        document: dict[str, Any] = {
+    def _read(self, parts: tuple[str, ...]) -> Reply | None:
+        match parts:
+            case ("v2",):
+                return _json({"name": "modelservice", "version": __version__, "extensions": EXTENSIONS})
+            case ("v2", "health", "live"):
+                return _json({"live": True})
+            case ("v2", "health", "ready"):
+                return _json({"ready": self._state.ready}, 200 if self._state.ready else 503)
+            case ("v2", "models", name, *rest):
+                return self._read_model(name, rest)
+            case ("metrics",):
+                return Reply(200, self._state.metrics.render(), _METRICS_TYPE)
+            case _:
+                return None
+
+    def _read_model(self, name: str, rest: list[str]) -> Reply | None:
+        match rest:
+            case []:
+                return self._describe_model(name, None)
+            case ["versions", version]:
+                return self._describe_model(name, version)
+            case ["ready"]:
+                return self._model_ready(name, None)
+            case ["versions", version, "ready"]:
+                return self._model_ready(name, version)
+            case _:
+                return None
+
+    def _describe_model(self, name: str, version: str | None) -> Reply:
+        model = self._state.find_model(name, version)
+        document = {
             "name": self._state.model_name,
             "versions": [model.info.version],
             "platform": model.info.platform,
             **model.signature.to_json(),
         }
-        return JSONResponse(document)
+        return _json(document)
 
-    async def model_ready(self, request: Request) -> Response:
-        self._find(request)
+    def _model_ready(self, name: str, version: str | None) -> Reply:
+        self._state.find_model(name, version)
         ready = self._state.ready
-        return JSONResponse({"name": self._state.model_name, "ready": ready}, status_code=200 if ready else 503)
-
-    def _find(self, request: Request) -> ServedModel:
-        name, version = request.path_params["model"], request.path_params.get("version")
-        state = self._state
-        if name != state.model_name:
-            raise HTTPException(404, f"There is no model {name} here; this server has {state.model_name}.")
-        if state.model is None:
-            raise HTTPException(503, f"Model {name} is still loading; try again soon.", {"retry-after": "1"})
-        if version is not None and version != state.model.info.version:
-            raise HTTPException(404, f"Model {name} has no version {version}; it has {state.model.info.version}.")
-        return state.model
+        return _json({"name": self._state.model_name, "ready": ready}, 200 if ready else 503)
 
 
-async def _render_http_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
-    detail = error.detail
-    if detail == HTTPStatus(error.status_code).phrase:
-        detail = f"{request.method} {request.url.path} is not a route of this server ({detail})."
-    return JSONResponse({"error": detail}, status_code=error.status_code, headers=error.headers)
+def refuse(status: int, message: str) -> Reply:
+    """The answer to bytes that are no request."""
+    return render_error(RequestError(status, message))
+
+
+def _wrong_method(exchange: Exchange, allowed: bytes) -> RequestError:
+    message = f"{_describe(exchange)} is not possible; the method must be {allowed.decode()}."
+    return RequestError(405, message, ((b"allow", allowed),))
+
+
+def _describe(exchange: Exchange) -> str:
+    return f"{exchange.method.decode('latin-1')} {exchange.target.decode('latin-1')[:200]}"
+
+
+def _json(document: Mapping[str, Any], status: int = 200) -> Reply:
+    return Reply(status, orjson.dumps(document))

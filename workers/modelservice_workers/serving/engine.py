@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.signature import Signature
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 class InputRefusedError(Exception):
@@ -19,7 +17,7 @@ class InputRefusedError(Exception):
 
 
 class Engine(Protocol):
-    """A loaded model; all calls come from the one thread that loaded it."""
+    """A loaded model; only one call runs at a time."""
 
     @property
     def signature(self) -> Signature:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import numpy as np
-
-from modelservice_workers.serving.engine import Array, Engine, InputRefusedError, stack_rows
+from modelservice_workers.common.datatypes import Array
+from modelservice_workers.serving.engine import Engine, InputRefusedError, stack_rows
 
 _log = logging.getLogger(__name__)
 
@@ -54,36 +53,19 @@ def _run_merged(engine: Engine, requests: Sequence[Sequence[Array]]) -> list[Out
     if any(len(output) != sum(rows) for output in outputs):
         return [_run_single(engine, inputs) for inputs in requests]
     outcomes: list[Outcome] = []
-    all_finite = _find_not_finite(engine, outputs) is None
     start = 0
     for count in rows:
-        part = [output[start : start + count] for output in outputs]
-        outcomes.append(part if all_finite else _check_finite(engine, part))
+        outcomes.append([output[start : start + count] for output in outputs])
         start += count
     return outcomes
 
 
 def _run_single(engine: Engine, inputs: Sequence[Array]) -> Outcome:
     try:
-        outputs = engine.run(inputs)
+        return engine.run(inputs)
     except InputRefusedError as error:
         return Failure(400, str(error))
     except Exception as error:  # noqa: BLE001 - a model may raise anything, and the server must live
         _log.warning("The model failed on a request.", exc_info=True)
         reason = str(error).strip().splitlines()
         return Failure(500, f"The model failed on this input: {reason[0] if reason else type(error).__name__}")
-    return _check_finite(engine, outputs)
-
-
-def _check_finite(engine: Engine, outputs: list[Array]) -> Outcome:
-    name = _find_not_finite(engine, outputs)
-    if name is None:
-        return outputs
-    return Failure(422, f"Output {name} is not finite (NaN or infinite) for this input, and JSON cannot carry it.")
-
-
-def _find_not_finite(engine: Engine, outputs: Sequence[Array]) -> str | None:
-    for spec, output in zip(engine.signature.outputs, outputs, strict=True):
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
-            return spec.name
-    return None

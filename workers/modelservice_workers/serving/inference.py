@@ -1,170 +1,147 @@
-"""The inference route, written against ASGI because every microsecond here is paid per request."""
+"""Inference requests from their arrival to their answer, in callbacks: every microsecond here is paid per request."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
-from starlette.types import Receive, Scope, Send
+from modelservice_workers.common.datatypes import Array
+from modelservice_workers.serving.batcher import QueueFullError, Ticket, Timings
+from modelservice_workers.serving.execution import Failure, Outcome
+from modelservice_workers.serving.http.encoding import (
+    ENCODINGS,
+    BadBodyError,
+    BodyTooLargeError,
+    UnknownEncodingError,
+    decode_body,
+)
+from modelservice_workers.serving.http.messages import Exchange, Reply
+from modelservice_workers.serving.oip.errors import RefusedError, RequestError
+from modelservice_workers.serving.oip.request import InferenceRequest, parse_request
+from modelservice_workers.serving.oip.response import render_error, render_response
+from modelservice_workers.serving.state import ServerState
 
-from modelservice_workers.serving.batcher import Answer, QueueFullError
-from modelservice_workers.serving.execution import Failure
-from modelservice_workers.serving.protocol import RequestError, parse_request, render_error, render_response
-from modelservice_workers.serving.state import Phase, ServedModel, ServerState
-
-# A request that waits longer than this is watched for its client going away; shorter waits cost less than a watch.
-_WATCH_AFTER_SECONDS: Final = 0.05
-
-_OK: Final = 200
 _CLIENT_CLOSED_REQUEST: Final = 499
-_TOO_LARGE: Final = 413
-_TRY_AGAIN: Final = (429, 503)
 
 
-class RefusedError(RequestError):
-    """A request that was turned away for a `reason` that metrics count."""
+class Call(ABC):
+    """One inference request; subclasses know its protocol.
 
-    def __init__(self, status: int, message: str, reason: str) -> None:
-        super().__init__(status, message)
-        self.reason = reason
+    The request is refused, or queued with `inputs`, and its outcome rendered; all of it is counted.
+    """
 
+    __slots__ = ("_exchange", "_state", "_ticket", "model", "started")
 
-class ClientGoneError(Exception):
-    """The client closed its connection before it had an answer."""
-
-
-class InferenceRoute:
-    """POST /v2/models/{model}/infer as an ASGI application."""
-
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, exchange: Exchange) -> None:
         self._state = state
-        self._metrics = state.metrics
+        self._exchange = exchange
+        self._ticket: Ticket | None = None
+        self.started = time.perf_counter()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        state = self._state
-        started = time.perf_counter()
+    def begin(self, model: str, version: str | None) -> None:
+        """Answer now, or once the model has computed."""
+        state, exchange = self._state, self._exchange
         state.open_requests += 1
         try:
-            status, body = await self._answer(scope, receive)
-        except ClientGoneError:
-            self._metrics.count(_CLIENT_CLOSED_REQUEST)
-            return
-        finally:
-            state.open_requests -= 1
-        await send({"type": "http.response.start", "status": status, "headers": self._headers(status, body)})
-        await send({"type": "http.response.body", "body": body})
-        self._metrics.count(status)
-        self._metrics.duration.observe(time.perf_counter() - started)
-
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        try:
-            model = self._find_model(scope)
-            body = await self._read_body(scope, receive)
-            return await self._infer(model, body, receive)
-        except RefusedError as error:
-            self._metrics.count_rejected(error.reason)
-            return error.status, render_error(error.message)
+            if exchange.too_large:
+                raise self._too_large()
+            self.model = state.find_model(model, version)
+            if b"content-encoding" in exchange.headers:
+                exchange.body = self._decode(exchange.body, exchange.headers[b"content-encoding"])
+            began = time.perf_counter()
+            inputs, timeout = self.read(exchange)
+            state.metrics.preprocess.observe(time.perf_counter() - began)
+            self._ticket = self.model.batcher.submit(
+                inputs,
+                self._finish,
+                state.request_timeout_seconds if timeout is None else min(timeout, state.request_timeout_seconds),
+                exact=timeout is not None,
+            )
+            exchange.on_gone = self._leave
         except RequestError as error:
-            return error.status, render_error(error.message)
+            self._refuse(error)
+        except QueueFullError:
+            self._refuse(RefusedError(429, "The queue of this server is full; try again in a second.", "QueueFull"))
 
-    def _find_model(self, scope: Scope) -> ServedModel:
-        state = self._state
-        parameters = scope["path_params"]
-        if parameters["model"] != state.model_name:
-            raise RequestError(
-                404, f"There is no model {parameters['model']} here; this server has {state.model_name}."
-            )
-        if state.model is None:
-            raise RefusedError(503, f"Model {state.model_name} is still loading; try again soon.", "NotReady")
-        version = parameters.get("version")
-        if version is not None and version != state.model.info.version:
-            raise RequestError(
-                404, f"Model {state.model_name} has no version {version}; this server has {state.model.info.version}."
-            )
-        return state.model
+    @abstractmethod
+    def read(self, exchange: Exchange) -> tuple[list[Array], float | None]:
+        """The model's inputs and the request's own time-out in seconds; raises RequestError."""
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
-        limit = self._state.max_body_bytes
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > limit:
-                raise self._too_large()
-            if name == b"inference-header-content-length":
-                raise RequestError(501, "The binary tensor extension is not implemented; send the tensors as JSON.")
-            if name == b"content-encoding" and value != b"identity":
-                raise RequestError(415, "Compressed bodies are not implemented; send the body as it is.")
-        chunks = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGoneError
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > limit:
-                raise self._too_large()
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    @abstractmethod
+    def render(self, outputs: Sequence[Array]) -> Reply:
+        """The answer; raises RequestError."""
+
+    def render_refusal(self, error: RequestError) -> Reply:
+        """The answer to a request that is refused."""
+        return render_error(error)
+
+    def _decode(self, body: bytes, encoding: bytes) -> bytes:
+        try:
+            return decode_body(body, encoding, self._state.max_body_bytes)
+        except UnknownEncodingError:
+            raise RequestError(415, f"The body may be encoded with {' or '.join(ENCODINGS)} only.") from None
+        except BadBodyError:
+            raise RequestError(400, "The body is not what its content-encoding says.") from None
+        except BodyTooLargeError:
+            raise self._too_large() from None
 
     def _too_large(self) -> RefusedError:
         limit = self._state.max_body_bytes
-        return RefusedError(
-            _TOO_LARGE, f"The body is larger than {limit} bytes; send fewer rows at a time.", "BodyTooLarge"
-        )
+        return RefusedError(413, f"The body is larger than {limit} bytes; send fewer rows at a time.", "BodyTooLarge")
 
-    async def _infer(self, model: ServedModel, body: bytes, receive: Receive) -> tuple[int, bytes]:
-        metrics = self._metrics
-        started = time.perf_counter()
-        request = parse_request(body, model.signature)
-        metrics.preprocess.observe(time.perf_counter() - started)
-        try:
-            answer = model.batcher.submit(request.inputs)
-        except QueueFullError:
-            raise RefusedError(429, "The queue of this server is full; try again in a second.", "QueueFull") from None
-        outcome, timings = await self._wait(model, answer, receive)
+    def _finish(self, outcome: Outcome, timings: Timings) -> None:
+        metrics = self._state.metrics
         metrics.queue.observe(timings.queue_seconds)
         metrics.predict.observe(timings.predict_seconds)
         if isinstance(outcome, Failure):
-            raise RequestError(outcome.status, outcome.message)
-        started = time.perf_counter()
-        rendered = render_response(
-            self._state.model_name, model.info.version, request, model.signature.outputs, outcome
-        )
-        metrics.postprocess.observe(time.perf_counter() - started)
-        return _OK, rendered
-
-    async def _wait(self, model: ServedModel, answer: asyncio.Future[Answer], receive: Receive) -> Answer:
-        watch: asyncio.Task[None] | None = None
-
-        async def cancel_when_gone() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            model.batcher.cancel(answer)
-
-        def start_watch() -> None:
-            nonlocal watch
-            watch = asyncio.get_running_loop().create_task(cancel_when_gone())
-
-        timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_SECONDS, start_watch)
+            self._refuse(RequestError(outcome.status, outcome.message))
+            return
+        began = time.perf_counter()
         try:
-            return await answer
-        except asyncio.CancelledError:
-            if watch is not None and watch.done():
-                raise ClientGoneError from None
-            model.batcher.cancel(answer)
-            raise
-        finally:
-            timer.cancel()
-            if watch is not None:
-                watch.cancel()
+            reply = self.render(outcome)
+        except RequestError as error:
+            self._refuse(error)
+            return
+        metrics.postprocess.observe(time.perf_counter() - began)
+        self._answer(reply)
 
-    def _headers(self, status: int, body: bytes) -> list[tuple[bytes, bytes]]:
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        if status in _TRY_AGAIN:
-            headers.append((b"retry-after", b"1"))
-        # Only after an answer, when the body has been read: closing on unread bytes would reset the connection.
-        if self._state.phase is Phase.DRAINING and status == _OK:
-            headers.append((b"connection", b"close"))
-        return headers
+    def _refuse(self, error: RequestError) -> None:
+        if isinstance(error, RefusedError):
+            self._state.metrics.count_rejected(error.reason)
+        self._answer(self.render_refusal(error))
+
+    def _answer(self, reply: Reply) -> None:
+        self._state.open_requests -= 1
+        self._exchange.reply(reply)
+        metrics = self._state.metrics
+        metrics.count(reply.status)
+        metrics.duration.observe(time.perf_counter() - self.started)
+
+    def _leave(self) -> None:
+        self._state.open_requests -= 1
+        if self._ticket is not None:
+            self.model.batcher.cancel(self._ticket)
+        self._state.metrics.count(_CLIENT_CLOSED_REQUEST)
+
+
+class InferCall(Call):
+    """POST /v2/models/{model}/infer."""
+
+    __slots__ = ("_request",)
+
+    _request: InferenceRequest
+
+    def read(self, exchange: Exchange) -> tuple[list[Array], float | None]:
+        """As in Call."""
+        length = exchange.headers.get(b"inference-header-content-length")
+        self._request = request = parse_request(exchange.body, length, self.model.signature)
+        return request.inputs, request.timeout_seconds
+
+    def render(self, outputs: Sequence[Array]) -> Reply:
+        """As in Call."""
+        model = self.model
+        return render_response(
+            self._state.model_name, model.info.version, self._request, model.signature.outputs, outputs
+        )

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from modelservice_workers.serving.engine import ModelInfo
 
@@ -24,6 +21,31 @@ LATENCY_BUCKETS: Final = (
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 _UTILIZATION_WINDOW_SECONDS: Final = 10.0
+
+
+class Histogram(Collector):
+    """Counts values by buckets; observe() costs a third of a microsecond and is for one thread only."""
+
+    def __init__(self, name: str, text: str, buckets: Sequence[float], model_name: str) -> None:
+        self._name = name
+        self._text = text
+        self._model_name = model_name
+        self._bounds = tuple(buckets)
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """The series of this histogram."""
+        names = [*map(str, map(float, self._bounds)), "+Inf"]
+        family = HistogramMetricFamily(self._name, self._text, labels=["model_name"])
+        buckets = list(zip(names, accumulate(self._counts), strict=True))
+        family.add_metric([self._model_name], buckets, self._sum)
+        yield family
 
 
 class ServerMetrics:
@@ -61,13 +83,7 @@ class ServerMetrics:
         self.preprocess = self._latency("request_preprocess_seconds", "Time to parse a request")
         self.predict = self._latency("request_predict_seconds", "Time the model took for a request's batch")
         self.postprocess = self._latency("request_postprocess_seconds", "Time to render an answer")
-        self._batch_size = Histogram(
-            "modelservice_batch_size",
-            "Requests computed together",
-            ["model_name"],
-            buckets=BATCH_BUCKETS,
-            registry=self.registry,
-        ).labels(model_name)
+        self._batch_size = self._histogram("modelservice_batch_size", "Requests computed together", BATCH_BUCKETS)
         self.count(200, 0)
         self._ready.set(0)
 
@@ -75,8 +91,12 @@ class ServerMetrics:
         return Gauge(name, text, ["model_name"], registry=self.registry).labels(self._model_name)
 
     def _latency(self, name: str, text: str) -> Histogram:
-        histogram = Histogram(name, text, ["model_name"], buckets=LATENCY_BUCKETS, registry=self.registry)
-        return histogram.labels(self._model_name)
+        return self._histogram(name, text, LATENCY_BUCKETS)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float]) -> Histogram:
+        histogram = Histogram(name, text, buckets, self._model_name)
+        self.registry.register(histogram)
+        return histogram
 
     def watch(self, waiting: Callable[[], int], running: Callable[[], int], utilization: Callable[[], float]) -> None:
         """Read the load from these functions whenever the metrics are asked for."""

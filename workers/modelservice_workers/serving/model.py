@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from modelservice_workers.common.artifacts import (
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.common.signature import Signature
 from modelservice_workers.serving.engine import Engine, ModelInfo
+from modelservice_workers.serving.warmup import warm_up
 
 PLATFORM: Final = "pytorch_torch_export"
 _UNVERSIONED: Final = "1"
@@ -27,10 +27,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """An engine that is ready to compute, and what is known about it."""
+    """An engine that is ready to compute, and what is known about it.
+
+    Batches of up to `inline_rows` rows take less time than waking another thread.
+    """
 
     engine: Engine
     info: ModelInfo
+    inline_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,8 @@ def load_model(path: Path, threads: int, max_batch_rows: int) -> LoadedModel:
     program = load_program(source.file)
     signature = program.signature.renamed(source.names) if source.names is not None else program.signature
     engine = TorchEngine(program, signature, threads)
-    _warm_up(engine, max_batch_rows)
-    return LoadedModel(
-        engine,
-        ModelInfo(source.version, "torch", torch.__version__, PLATFORM, program.dtype, source.digest),
-    )
+    info = ModelInfo(source.version, "torch", torch.__version__, PLATFORM, program.dtype, source.digest)
+    return LoadedModel(engine, info, warm_up(engine, max_batch_rows))
 
 
 def _find_source(path: Path) -> _Source:
@@ -82,28 +83,3 @@ def _find_source(path: Path) -> _Source:
     if not path.is_file():
         raise ArtifactError(f"{path} is neither a directory nor a file; point the storage URI at an artifact.")
     return _Source(path, None, _UNVERSIONED, file_digest(path))
-
-
-def _warm_up(engine: Engine, max_batch_rows: int) -> None:
-    for rows in _batch_sizes(engine.signature, max_batch_rows):
-        try:
-            engine.run(engine.example(rows))
-        except Exception as error:
-            lines = str(error).strip().splitlines()
-            raise ArtifactError(
-                f"The model failed on {rows} of its own example rows: {lines[0] if lines else type(error).__name__}"
-            ) from error
-
-
-def _batch_sizes(signature: Signature, max_batch_rows: int) -> Iterator[int]:
-    rows = signature.rows
-    if rows is None:
-        yield 1
-        return
-    largest = max_batch_rows if rows.largest is None else min(max_batch_rows, rows.largest)
-    size = 1
-    while size < largest:
-        if size >= rows.smallest:
-            yield size
-        size *= 2
-    yield max(largest, rows.smallest)

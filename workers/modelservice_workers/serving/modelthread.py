@@ -42,6 +42,13 @@ class ModelThread:
 
         self._calls.put(call)
 
+    def run_inline(self, work: Callable[[], T]) -> T:
+        """Call `work` here and now, while the thread has nothing to do."""
+        started_at = time.monotonic()
+        result = work()
+        self._finished_seconds += time.monotonic() - started_at
+        return result
+
     async def run(self, work: Callable[[], T]) -> T:
         """Call `work` in the thread and return its result or raise its exception."""
         future: asyncio.Future[Any] = self._loop.create_future()

@@ -8,17 +8,16 @@ import logging
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
-import uvicorn
-
 from modelservice_workers.common.errors import ArtifactError, WorkerError
-from modelservice_workers.serving.app import build_app
+from modelservice_workers.serving.app import App, refuse
 from modelservice_workers.serving.batcher import Batcher, BatchLimits
+from modelservice_workers.serving.http.server import HttpServer
 from modelservice_workers.serving.metrics import ServerMetrics, UtilizationMeter
 from modelservice_workers.serving.model import LoadedModel, load_model
 from modelservice_workers.serving.modelthread import ModelThread
@@ -27,9 +26,6 @@ from modelservice_workers.serving.state import Phase, ServedModel, ServerState
 
 # The default of 5 ms would keep the event loop waiting for the model thread, and the other way round.
 _SWITCH_INTERVAL_SECONDS: Final = 0.0005
-
-# Longer than the idle time-outs of usual clients and proxies, so that they close first and never meet a reset.
-_KEEP_ALIVE_SECONDS: Final = 75
 
 _STOP_THREAD_SECONDS: Final = 1.0
 
@@ -67,52 +63,38 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class _DrainingServer(uvicorn.Server):
-    """Leaves the moment of its exit to the lifecycle, and the exit code at 0."""
-
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle) -> None:
-        super().__init__(config)
-        self._lifecycle = lifecycle
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Handle a signal."""
-        self._lifecycle.stop_soon(sig)
-
-
 class Lifecycle:
     """One server from its first health check to its end."""
 
     def __init__(self, settings: ServeSettings, listener: socket.socket, load: Callable[[], LoadedModel]) -> None:
-        """`load` is called once, in the model thread; it may raise ArtifactError."""
+        """`load` is called once, in the model thread; it may raise WorkerError."""
         self._load_model = load
         self._settings = settings
         self._listener = listener
-        self._state = ServerState(settings.model_name, settings.max_body_bytes, ServerMetrics(settings.model_name))
-        self._server = _DrainingServer(
-            uvicorn.Config(
-                build_app(self._state),
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=settings.drain_timeout_seconds,  # type: ignore[arg-type] # takes fractions
-            ),
-            self,
+        self._state = ServerState(
+            settings.model_name,
+            settings.max_body_bytes,
+            settings.request_timeout_seconds,
+            ServerMetrics(settings.model_name),
         )
-        self._load_error: ArtifactError | None = None
+        self._http = HttpServer(App(self._state).handle, refuse, settings.max_body_bytes)
+        self._load_error: WorkerError | None = None
 
     async def run(self) -> None:
-        """Serve until `stop_soon` and the drain are over; raises ArtifactError when the model cannot be loaded."""
+        """Serve until `stop_soon` and the drain are over; raises WorkerError when the model cannot be loaded."""
         self._loop = asyncio.get_running_loop()
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._thread = ModelThread(self._loop)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self.stop_soon, number)
+        await self._http.start(self._listener)
         host, port = self._listener.getsockname()[:2]
         _log.info("Listening on %s:%d", host, port)
         life = self._loop.create_task(self._load_and_meter())
         try:
-            await self._server.serve(sockets=[self._listener])
+            await self._stop.wait()
+            await self._http.stop(self._settings.drain_timeout_seconds, self._hurry)
         finally:
             life.cancel()
             gc.unfreeze()
@@ -129,13 +111,15 @@ class Lifecycle:
         while True:
             await asyncio.sleep(1)
             meter.sample()
+            if state.model is not None:
+                state.model.batcher.sweep()
 
     async def _load(self) -> None:
         settings = self._settings
         started = time.monotonic()
         try:
             model = await self._thread.run(self._load_model)
-        except ArtifactError as error:
+        except WorkerError as error:
             self._fail(error)
             return
         except Exception as error:  # noqa: BLE001 - whatever a model does, the reader of the log gets a sentence
@@ -145,7 +129,9 @@ class Lifecycle:
         # Torch leaves 170,000 objects behind; without this each full collection stops the server for 70 ms and more.
         gc.collect()
         gc.freeze()
-        limits = BatchLimits(settings.max_batch_rows, settings.max_queue_requests, settings.max_queue_bytes)
+        limits = BatchLimits(
+            settings.max_batch_rows, settings.max_queue_requests, settings.max_queue_bytes, model.inline_rows
+        )
         batcher = Batcher(model.engine, self._thread, limits, self._state.metrics.observe_batch)
         seconds = time.monotonic() - started
         self._state.model = ServedModel(model.engine.signature, model.info, batcher)
@@ -154,24 +140,25 @@ class Lifecycle:
             self._enter(Phase.SERVING)
             _log.info("Model %s is ready after %.1f s", settings.model_name, seconds)
 
-    def _fail(self, error: ArtifactError) -> None:
+    def _fail(self, error: WorkerError) -> None:
         self._load_error = error
-        self._server.should_exit = True
+        self._stop.set()
 
     def stop_soon(self, number: int) -> None:
-        """Handle a signal: begin to drain; a second SIGINT ends the wait for open requests."""
+        """Handle a signal, from any thread: begin to drain; a second SIGINT ends the wait for open requests."""
+        self._loop.call_soon_threadsafe(self._begin_drain, number)
+
+    def _begin_drain(self, number: int) -> None:
         if self._state.phase is Phase.DRAINING:
             if number == signal.SIGINT:
-                self._server.should_exit = self._server.force_exit = True
+                self._hurry.set()
+                self._stop.set()
             return
-        was_ready = self._state.ready
+        delay = self._settings.drain_delay_seconds if self._state.ready else 0.0
         self._enter(Phase.DRAINING)
-        delay = self._settings.drain_delay_seconds if was_ready else 0.0
+        self._http.drain()
         _log.info("%s: draining, requests are taken for %g s more", signal.Signals(number).name, delay)
-        self._loop.call_soon_threadsafe(self._loop.call_later, delay, self._exit_server)
-
-    def _exit_server(self) -> None:
-        self._server.should_exit = True
+        self._loop.call_later(delay, self._stop.set)
 
     def _enter(self, phase: Phase) -> None:
         self._state.phase = phase

@@ -24,6 +24,7 @@ class ServeSettings:
     max_queue_requests: int
     max_queue_bytes: int
     max_body_bytes: int
+    request_timeout_seconds: float
     drain_delay_seconds: float
     drain_timeout_seconds: float
 
@@ -45,6 +46,10 @@ _NUMBERS: Final = (
     _Number("max-queue-requests", "MODELSERVICE_MAX_QUEUE_REQUESTS", 512, 1, 1 << 20, "waiting requests before 429"),
     _Number("max-queue-bytes", "MODELSERVICE_MAX_QUEUE_BYTES", 256 << 20, 1, 1 << 40, "tensor bytes in it before 429"),
     _Number("max-body-bytes", "MODELSERVICE_MAX_BODY_BYTES", 64 << 20, 1, 1 << 40, "size of a request before 413"),
+    _Number(
+        "request-timeout-seconds", "MODELSERVICE_REQUEST_TIMEOUT_SECONDS", 60, 0.001, 86400,
+        "time for a request to wait and be computed before 504", whole=False,
+    ),
     _Number(
         "drain-delay-seconds", "MODELSERVICE_DRAIN_DELAY_SECONDS", 5, 0, 3600,
         "time that requests are still taken after SIGTERM, while load balancers notice", whole=False,
@@ -81,6 +86,7 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         max_queue_requests=int(numbers["max-queue-requests"]),
         max_queue_bytes=int(numbers["max-queue-bytes"]),
         max_body_bytes=int(numbers["max-body-bytes"]),
+        request_timeout_seconds=numbers["request-timeout-seconds"],
         drain_delay_seconds=numbers["drain-delay-seconds"],
         drain_timeout_seconds=numbers["drain-timeout-seconds"],
     )

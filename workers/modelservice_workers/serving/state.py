@@ -9,6 +9,7 @@ from modelservice_workers.common.signature import Signature
 from modelservice_workers.serving.batcher import Batcher
 from modelservice_workers.serving.engine import ModelInfo
 from modelservice_workers.serving.metrics import ServerMetrics
+from modelservice_workers.serving.oip.errors import RefusedError, RequestError
 
 
 class Phase(Enum):
@@ -34,6 +35,7 @@ class ServerState:
 
     model_name: str
     max_body_bytes: int
+    request_timeout_seconds: float
     metrics: ServerMetrics
     phase: Phase = Phase.LOADING
     model: ServedModel | None = None
@@ -53,3 +55,13 @@ class ServerState:
     def running(self) -> int:
         """Inference requests that were received and are neither queued nor answered."""
         return max(0, self.open_requests - self.waiting)
+
+    def find_model(self, name: str, version: str | None) -> ServedModel:
+        """The model of this name, and version where one is given; raises RequestError."""
+        if name != self.model_name:
+            raise RequestError(404, f"There is no model {name} here; this server has {self.model_name}.")
+        if self.model is None:
+            raise RefusedError(503, f"Model {name} is still loading; try again soon.", "NotReady")
+        if version is not None and version != self.model.info.version:
+            raise RequestError(404, f"Model {name} has no version {version}; it has {self.model.info.version}.")
+        return self.model

@@ -8,16 +8,13 @@ from typing import Final
 import torch
 from torch.utils import _pytree as pytree
 
-from modelservice_workers.common.datatypes import NUMPY_DTYPES
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.program import TORCH_DTYPES, Program
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
-from modelservice_workers.serving.engine import Array, InputRefusedError
+from modelservice_workers.serving.engine import InputRefusedError
 
 # Every distinct set of input shapes is remembered after its guards have passed once.
 _REMEMBERED_SHAPES: Final = 4096
-
-_NUMPY_HAS_NO: Final = frozenset({torch.bfloat16, torch.float16})
 
 
 class TorchEngine:
@@ -28,16 +25,7 @@ class TorchEngine:
     """
 
     def __init__(self, program: Program, signature: Signature, threads: int) -> None:
-        """`signature` is the program's, perhaps with other names; `threads` is set for all of torch.
-
-        Raises ArtifactError when an input has a datatype that JSON tensors cannot carry.
-        """
-        for spec in signature.inputs:
-            if spec.datatype not in NUMPY_DTYPES:
-                raise ArtifactError(
-                    f"The model's input {spec.name} is {spec.datatype}, which requests in JSON cannot carry; "
-                    "export a model that takes FP32."
-                )
+        """`signature` is the program's, perhaps with other names; `threads` is set for all of torch."""
         torch.set_num_threads(threads)
         self._program = program
         self._signature = signature
@@ -55,7 +43,7 @@ class TorchEngine:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Compute one batch; raises InputRefusedError when the program's guards do not allow the shapes."""
         with torch.inference_mode():
-            tensors = [torch.from_numpy(array) for array in inputs]
+            tensors = [_to_tensor(array, spec) for array, spec in zip(inputs, self._signature.inputs, strict=True)]
             shapes = tuple([tensor.shape for tensor in tensors])
             if shapes not in self._known_shapes:
                 outputs = self._run_guarded(tensors)
@@ -79,7 +67,7 @@ class TorchEngine:
                     if len(tensor)
                     else tensor.new_zeros((rows, *tensor.shape[1:]))
                 )
-            arrays.append(tensor.contiguous().numpy())
+            arrays.append(_to_numpy(tensor))
         return arrays
 
     def _run_guarded(self, tensors: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
@@ -90,9 +78,15 @@ class TorchEngine:
             raise InputRefusedError(f"The model does not take inputs of this shape: {error}.") from error
 
 
+def _to_tensor(array: Array, spec: TensorSpec) -> torch.Tensor:
+    # Views of a request's bytes may not be written to, and models may work in place.
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+    return tensor.view(torch.bfloat16) if spec.datatype == "BF16" else tensor
+
+
 def _to_numpy(tensor: torch.Tensor) -> Array:
-    if tensor.dtype in _NUMPY_HAS_NO:
-        tensor = tensor.float()
+    if tensor.dtype is torch.bfloat16:
+        tensor = tensor.view(torch.uint16)
     return tensor.contiguous().numpy()
 
 
