@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from .book import Blocked, Book, Placement, Refusal, Terms, Unit
 from .ledger import WRITE_SECONDS, bill
+from .prices import STEADY, Course
 
 LEAST_GAIN_SECONDS = 60
 """A renewal that gains less is refused: it is not worth a write."""
@@ -14,7 +15,7 @@ MAX_UNITS = 5000
 """More pods would make the book too large for one object."""
 
 
-def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
+def place(book: Book, workload: str, terms: Terms, course: Course = STEADY) -> Book | Refusal:
     """Let the terms hold for the workload's pods from now on; needed before ``admit``.
 
     Other terms than before cut each proven unit at money time: the part before is billed as it was agreed. For unproven
@@ -22,6 +23,9 @@ def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
     most to money time; a rise that remains is the truth and may leave accounts insolvent. Draining pods, whose end may
     be in the past already, follow dearer terms only, and those under which money must be held for the first time.
     A policy that only counts is left out when its account is in another currency.
+
+    ``course`` tells which part of a rise is still to come. Pods whose accounts cannot bear it, and draining ones, get
+    the dearest rate that they can meet before their end; ``renew`` and ``admit`` then ask for the terms once more.
     """
     for policy in list(terms.rates):
         account = book.account_at(policy, book.time)
@@ -33,14 +37,80 @@ def place(book: Book, workload: str, terms: Terms) -> Book | Refusal:
     if workload not in book.placements:
         book = book.with_placement(Placement(workload, terms, book.time if terms.binding else None))
     for placement in list(book.records(workload)):
-        old = placement.terms.rates
-        dearer = any(rate > old.get(policy, 0) for policy, rate in terms.rates.items())
-        if not placement.draining or dearer or (placement.hold_through is None and terms.binding):
-            book = _change_terms(book, placement, terms)
+        if not placement.draining:
+            book = _follow(book, placement, terms, course)
+            continue
+        met = _met(terms, course, book.time, placement.end_max(book.time))
+        if _dearer(met, placement.terms) or (placement.hold_through is None and terms.binding):
+            book = _follow(book, placement, met, course)
     return book
 
 
-def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
+def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> Book:
+    """Bring the terms to the placement, or as much of a rise and of its hold as the accounts bear."""
+    if _agreed(placement, terms) == placement.terms:
+        return book
+    cut, name, hold = _cut(book, placement), placement.name, placement.hold_through
+    if terms.binding:
+        hold = book.time if hold is None else hold
+    full = _with_terms(book, cut, name, terms, hold)
+    if not terms.binding or hold is None or not placement.units or _unbearable(book, full) is None:
+        return full
+    overrun = _agreed(placement, terms).billing.overrun
+
+    def shortened(end: int) -> Book:
+        return _with_terms(book, cut, name, _met(terms, course, book.time, end + overrun), end)
+
+    def bearable(end: int) -> bool:
+        return _unbearable(book, shortened(end)) is None
+
+    return shortened(_latest(min(hold, book.time), hold, bearable))
+
+
+def _cut(book: Book, placement: Placement) -> Book:
+    """Bill its proven pods through money time, so that other rates can follow."""
+    units = dict(placement.units)
+    for uid, unit in placement.units.items():
+        if unit.proven:
+            book = bill(book, placement.terms, unit, book.time)
+            begun = unit.start if unit.latest is None else unit.latest
+            units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
+    return book.with_placement(replace(placement, units=units))
+
+
+def _with_terms(book: Book, cut: Book, name: str, terms: Terms, hold: int | None) -> Book:
+    """The book with other terms of a placement; ``cut`` is the same book with its pods billed through money time."""
+    old = book.placements[name].terms
+    agreed = _agreed(book.placements[name], terms)
+    base = book if replace(agreed, advisory=old.advisory, horizon=old.horizon) == old else cut
+    return base.with_placement(
+        replace(base.placements[name], terms=agreed, hold_through=hold if terms.binding else None)
+    )
+
+
+def _unbearable(before: Book, after: Book) -> Refusal | None:
+    """The first account that binds and that the step takes above its limit, or further above it."""
+    for was, account in zip(before.accounts, after.accounts, strict=True):
+        need, have = after.worst(account) - before.worst(was), before.available(was)
+        if account.binds and need > max(have, 0):
+            return Refusal(Blocked.LIMIT, account.policy, need, max(have, 0), account.currency, account.start)
+    return None
+
+
+def _met(terms: Terms, course: Course, start: int, end: int) -> Terms:
+    """The terms at the dearest rate that is in force within ``[start, end)``."""
+    most = course.dearest(start, end)
+    if most is None:
+        return terms
+    return replace(terms, rates={policy: min(rate, most) for policy, rate in terms.rates.items()})
+
+
+def _dearer(terms: Terms, other: Terms) -> bool:
+    return any(rate > other.rates.get(policy, 0) for policy, rate in terms.rates.items())
+
+
+def _agreed(placement: Placement, terms: Terms) -> Terms:
+    """The terms with what its pods bring along: the longer billing times and, until they are proven, dearer rates."""
     old = placement.terms
     if placement.units:
         terms = replace(terms, billing=old.billing.widened(terms.billing))
@@ -48,27 +118,20 @@ def _change_terms(book: Book, placement: Placement, terms: Terms) -> Book:
         policies = {**old.rates, **terms.rates}
         rates = {name: max(old.rates.get(name, 0), terms.rates.get(name, 0)) for name in policies}
         terms = replace(terms, rates=rates, advisory=terms.advisory | old.advisory.difference(terms.rates))
-    if terms == old:
+    return terms
+
+
+def _raise(book: Book, workload: str, terms: Terms | None) -> Book | Refusal:
+    """Let dearer terms hold for a workload, if its accounts bear them; see ``place``."""
+    placement = book.placements[workload]
+    if terms is None or terms.currency != placement.terms.currency:
         return book
-    cut = book
-    units = dict(placement.units)
-    repriced = replace(terms, advisory=old.advisory, horizon=old.horizon) != old
-    for uid, unit in placement.units.items():
-        if unit.proven and repriced:
-            cut = bill(cut, old, unit, book.time)
-            begun = unit.start if unit.latest is None else unit.latest
-            units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
-    hold = None if not terms.binding else placement.hold_through if placement.hold_through is not None else book.time
-    changed = replace(placement, terms=terms, hold_through=hold, units=units)
-    if hold is None or hold <= book.time or not units:
-        return cut.with_placement(changed)
-    before = {account.key: book.worst(account) for account in book.accounts}
-
-    def bearable(end: int) -> bool:
-        trial = cut.with_placement(replace(changed, hold_through=end))
-        return all(trial.worst(a) <= max(a.limit, before[a.key]) for a in trial.accounts if a.binds)
-
-    return cut.with_placement(replace(changed, hold_through=_latest(book.time, hold, bearable)))
+    paid = {policy: rate for policy, rate in terms.rates.items() if policy in placement.terms.rates}
+    wanted = replace(terms, rates=paid)
+    if not _dearer(wanted, placement.terms):
+        return book
+    raised = _with_terms(book, _cut(book, placement), workload, wanted, placement.hold_through)
+    return _unbearable(book, raised) or raised
 
 
 def drain(book: Book, workload: str, uids: Collection[str]) -> Book:
@@ -86,8 +149,8 @@ def drain(book: Book, workload: str, uids: Collection[str]) -> Book:
     return book.with_placement(replace(placement, name=name, units=leaving))
 
 
-def renew(book: Book, workload: str) -> Book | Refusal:
-    """Pay the workload's pods through the horizon when less than half of it is left.
+def renew(book: Book, workload: str, terms: Terms | None = None) -> Book | Refusal:
+    """Pay the workload's pods through the horizon when less than half of it is left, under the terms of ``place``.
 
     When money is short, for as long as it lasts; a gain below ``LEAST_GAIN_SECONDS`` is refused, and the pods are to be
     stopped before ``hold_through``.
@@ -98,6 +161,10 @@ def renew(book: Book, workload: str) -> Book | Refusal:
     hold, horizon = placement.hold_through, placement.terms.horizon
     if hold - book.time >= horizon // 2:
         return book
+    raised = _raise(book, workload, terms)
+    if isinstance(raised, Refusal):
+        return raised
+    book, placement = raised, raised.placements[workload]
     free = _free(book, placement)
     full = replace(placement, hold_through=book.time + horizon)
     refusal = _shortfall(book, free, placement, full)
@@ -113,8 +180,8 @@ def renew(book: Book, workload: str) -> Book | Refusal:
     return book.with_placement(replace(placement, hold_through=reached))
 
 
-def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
-    """Hold money for new pods of a workload through the horizon: all of them or none.
+def admit(book: Book, workload: str, uids: Collection[str], terms: Terms | None = None) -> Book | Refusal:
+    """Hold money for new pods of a workload through the horizon, under the terms of ``place``: all of them or none.
 
     Its placement is raised to the horizon with them. Every account that binds must bear the rise; rates are checked
     first. Pods that are in the book already are left as they are. Raises KeyError for a workload without ``place``.
@@ -123,6 +190,10 @@ def admit(book: Book, workload: str, uids: Collection[str]) -> Book | Refusal:
     fresh = {uid: Unit(book.time) for uid in uids if book.placement_of(uid) is None}
     if not fresh:
         return book
+    risen = _raise(book, workload, terms)
+    if isinstance(risen, Refusal):
+        return risen
+    book, placement = risen, risen.placements[workload]
     for policy in placement.terms.binding:
         account = book.account_at(policy, book.time)
         if account is not None and account.max_rate is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
 
-from modelservice.domain.prices import ON_DEMAND, dominant_share, node_ceiling, pod_rate
+from modelservice.domain.prices import ON_DEMAND, STEADY, Course, dominant_share, node_ceiling, pod_rate
 from modelservice.domain.quantities import show, wholes
 from modelservice.domain.specs import Pool, Runtime, Workload
 
@@ -16,7 +16,8 @@ class Option:
     """A pool that fits.
 
     `price` is what a pod costs per hour at the on-demand price, `ceiling` what is held for it, both in micro-units;
-    `requests` is what it asks of a node there, in integers of `quantities`.
+    `requests` is what it asks of a node there, in integers of `quantities`. `course` says how the ceiling moves over
+    time: the dearest of it that a hold can meet is held.
     """
 
     pool: Pool
@@ -24,6 +25,7 @@ class Option:
     price: int
     ceiling: int
     requests: Mapping[str, int]
+    course: Course = STEADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,13 @@ def price(pool: Pool, requests: Mapping[str, int]) -> Option | str:
     if pool.tariff.problem:
         return f"has no usable price: {pool.tariff.problem}"
     ceiling = pod_rate(node_ceiling(pool.tariff.dearest, pool.margin_percent), share)
-    return Option(pool, ON_DEMAND, ceil(pool.tariff.offers[ON_DEMAND].price * share), ceiling, requests)
+    course = Course(
+        tuple(
+            (time, pod_rate(node_ceiling({ON_DEMAND: dearest}, pool.margin_percent), share))
+            for time, dearest in pool.tariff.steps
+        )
+    )
+    return Option(pool, ON_DEMAND, ceil(pool.tariff.offers[ON_DEMAND].price * share), ceiling, requests, course)
 
 
 def _lack(requests: Mapping[str, int], allocatable: Mapping[str, int]) -> str:

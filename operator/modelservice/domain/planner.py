@@ -96,6 +96,7 @@ class Ask:
             self.option.requests,
             pool.selector,
             self.option.ceiling,
+            self.option.course,
         )
 
 
@@ -207,7 +208,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
     """Set `granted` and `refusal` of every ask."""
     book = set_policies(advance(snapshot.book, now), snapshot.policies)
     for ask in asks.values():
-        placed = ask.refusal or place(book, ask.workload, ask.terms)
+        placed = ask.refusal or place(book, ask.workload, ask.terms, ask.option.course)
         if isinstance(placed, Refusal):
             ask.refusal = placed
         else:
@@ -223,7 +224,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
         ask = takers.pop(0)
         if ask.granted >= ask.want:
             continue
-        tried = admit(book, ask.workload, [f"planned/{ask.workload}/{ask.granted}"])
+        tried = admit(book, ask.workload, [f"planned/{ask.workload}/{ask.granted}"], ask.terms)
         if isinstance(tried, Refusal):
             ask.refusal = tried
             continue
@@ -234,7 +235,7 @@ def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
 
 def _keep_paying(book: Book, ask: Ask, now: int, snapshot: Snapshot) -> Book:
     """Renew what runs; when money is short and the hold ends soon, grant only pods that can be paid for longer."""
-    renewed = renew(book, ask.workload)
+    renewed = renew(book, ask.workload, ask.terms)
     if not isinstance(renewed, Refusal):
         return renewed
     placement = book.placements[ask.workload]
@@ -247,7 +248,7 @@ def _keep_paying(book: Book, ask: Ask, now: int, snapshot: Snapshot) -> Book:
         trial = book
         for uid in pods[count:]:
             trial = close(trial, uid, book.time + 1)
-        longer = renew(trial, ask.workload)
+        longer = renew(trial, ask.workload, ask.terms)
         if not isinstance(longer, Refusal):
             ask.granted = count
             return book

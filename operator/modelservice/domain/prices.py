@@ -62,6 +62,29 @@ class Billing:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a pod can cost over time: steps of (time, micro-units per hour), each until the next; none if it stands."""
+
+    steps: tuple[tuple[int, int], ...] = ()
+
+    def dearest(self, start: int, end: int) -> int | None:
+        """The highest rate in force within ``[start, end)``, at ``start`` when that is empty; None without steps.
+
+        The first step stands for the time before it too.
+        """
+        ends = [time for time, _ in self.steps[1:]]
+        met = [
+            rate
+            for index, (time, rate) in enumerate(self.steps)
+            if (index == 0 or time < max(end, start + 1)) and (index == len(ends) or ends[index] > start)
+        ]
+        return max(met, default=None)
+
+
+STEADY = Course()
+
+
 def billed_since(billing: Billing, *, ungated_at: int, started_at: int | None) -> int | None:
     """Time from which a bound pod is billed, or None while it is not.
 

@@ -25,7 +25,7 @@ from modelservice.domain.ledger import (
     set_policies,
     start_seen,
 )
-from modelservice.domain.prices import BillingStart, billed_since
+from modelservice.domain.prices import STEADY, BillingStart, Course, billed_since
 from modelservice.domain.snapshot import Pod
 
 
@@ -34,7 +34,7 @@ class Funding:
     """What the plan grants a workload: so many pods under these terms.
 
     The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the
-    nodes of `selector`. `terms` is None when the pool is not known now.
+    nodes of `selector`; `course` says how it moves. `terms` is None when the pool is not known now.
     """
 
     count: int
@@ -43,6 +43,7 @@ class Funding:
     requests: Mapping[str, int] = field(default_factory=dict)
     selector: Mapping[str, str] = field(default_factory=dict)
     ceiling: int = 0
+    course: Course = STEADY
 
     def covers(self, pod: Pod) -> bool:
         """Whether the pod is what was priced; one that a person made or changed may ask for more."""
@@ -116,8 +117,9 @@ def settle(
     book = _set_terms(book, funding, refusals)
     book, adopted = _adopt(book, evidence)
     for workload in sorted({p.workload for p in book.placements.values()}):
-        if funding.get(workload, _UNPLANNED).count > 0:
-            book = _renew(book, workload, funding.get(workload, _UNPLANNED).count, margin, refusals)
+        grant = funding.get(workload, _UNPLANNED)
+        if grant.count > 0:
+            book = _renew(book, workload, grant, margin, refusals)
     book = _admit(book, evidence.pods.values(), funding, refusals)
     return Settlement(
         book,
@@ -140,18 +142,18 @@ def _keep(result: Book | Refusal, book: Book, workload: str, refusals: dict[str,
     return result
 
 
-def _renew(book: Book, workload: str, count: int, margin: int, refusals: dict[str, Refusal]) -> Book:
+def _renew(book: Book, workload: str, grant: Funding, margin: int, refusals: dict[str, Refusal]) -> Book:
     """Pay a workload's pods for longer; when that is refused and their time is up, as many as there is money for.
 
     Their time is up without warning when a budget begins to bind that only counted before.
     """
-    result = renew(book, workload)
+    result = renew(book, workload, grant.terms)
     placement = book.placements.get(workload)
     if isinstance(result, Refusal) and placement is not None and placement.hold_through is not None:
         uids = sorted(placement.units)
         up = placement.hold_through <= book.time + margin
-        for kept in range(min(count, len(uids) - 1) if up else 0, 0, -1):
-            fewer = renew(drain(book, workload, uids[kept:]), workload)
+        for kept in range(min(grant.count, len(uids) - 1) if up else 0, 0, -1):
+            fewer = renew(drain(book, workload, uids[kept:]), workload, grant.terms)
             if isinstance(fewer, Book):
                 book = fewer
                 break
@@ -196,7 +198,7 @@ def _end(list_date: int, finished_at: int | None) -> int:
 def _set_terms(book: Book, funding: Mapping[str, Funding], refusals: dict[str, Refusal]) -> Book:
     for workload, grant in sorted(funding.items()):
         if grant.terms is not None:
-            book = _keep(place(book, workload, grant.terms), book, workload, refusals)
+            book = _keep(place(book, workload, grant.terms, grant.course), book, workload, refusals)
     return book
 
 
@@ -238,7 +240,7 @@ def _admit(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding], refu
         placement = book.placements[name]
         if not waiting[name] or len(placement.units) >= funding[name].count:
             continue
-        admitted = admit(book, name, [waiting[name].pop(0).uid])
+        admitted = admit(book, name, [waiting[name].pop(0).uid], funding[name].terms)
         if isinstance(admitted, Refusal):
             refusals[name] = admitted
             continue

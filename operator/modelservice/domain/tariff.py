@@ -41,6 +41,7 @@ class Tariff:
     Attributes:
         offers: what is in force, by purchase option.
         dearest: the highest price of each option from now until a hold that is made now is over for sure.
+        steps: the highest price in force from each time on until the next; none when prices have no time.
         rises_at: when the first price begins in that time that is above all in force, None when none does.
         known_until: when the on-demand prices end, None when they have no end.
         changes_at: when any of this changes, None for never.
@@ -50,6 +51,7 @@ class Tariff:
 
     offers: Mapping[str, Offer] = field(default_factory=dict)
     dearest: Mapping[str, int] = field(default_factory=dict)
+    steps: tuple[tuple[int, int], ...] = ()
     rises_at: int | None = None
     known_until: int | None = None
     changes_at: int | None = None
@@ -101,7 +103,16 @@ def quote(table: Table, pool: str, currency: str, now: int, longest: int) -> Tar
     highest = max(offer.price for offer in offers.values())
     rises = [row.start for row in coming if row.start is not None and row.price is not None and row.price > highest]
     jumps = tuple(_jumps(rows, now))
-    return Tariff(offers, dearest, min(rises, default=None), known_until, changes_at, jumps)
+    return Tariff(offers, dearest, _steps(rows), min(rises, default=None), known_until, changes_at, jumps)
+
+
+def _steps(rows: Iterable[Row]) -> tuple[tuple[int, int], ...]:
+    steps: list[tuple[int, int]] = []
+    for time in sorted({bound or 0 for row in rows for bound in (row.start, row.end)}):
+        prices = [row.price for row in rows if row.price is not None and row.covers(time)]
+        if prices and (not steps or steps[-1][1] != max(prices)):
+            steps.append((time, max(prices)))
+    return tuple(steps)
 
 
 def _prices(rows: Iterable[Row], option: str) -> list[int]:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Unit
+from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Terms, Unit
 from modelservice.domain.funding import (
     LEAST_GAIN_SECONDS,
     MAX_UNITS,
@@ -14,7 +14,7 @@ from modelservice.domain.funding import (
 )
 from modelservice.domain.ledger import advance, close, prove, set_policies
 from modelservice.domain.periods import Window
-from modelservice.domain.prices import Billing
+from modelservice.domain.prices import Billing, Course
 
 from tests.unit.domain.books import (
     FOR_ONE,
@@ -239,6 +239,52 @@ def test_draining_pods_follow_dearer_terms_only() -> None:
     cheaper, dearer = place(book, WORK, terms(SECOND - 1)), place(book, WORK, terms(SECOND + 1))
     assert sure(cheaper).placements[f"{WORK}~1"].terms == terms()
     assert sure(dearer).placements[f"{WORK}~1"].terms == terms(SECOND + 1)
+
+
+OVER = NOW + FOR_ONE
+"""When a pod that is admitted at NOW is over for sure."""
+
+
+def rising(at: int, by: int = 3) -> tuple[Terms, Course]:
+    """The terms under a price that will be so many times as high, and how it moves."""
+    return terms(by * SECOND), Course(((NOW - 9000, SECOND), (at, by * SECOND)))
+
+
+def test_a_rise_to_come_is_held_early_where_there_is_money_for_it() -> None:
+    book = prove(admitted(opened(), "a"), "a", NOW, "n")
+    book = sure(place(book, WORK, *rising(OVER)))
+    assert book.placements[WORK].terms.rates == {TEAM: 3 * SECOND}
+
+
+def test_pods_that_are_over_before_a_rise_keep_their_price_where_money_is_short() -> None:
+    book = prove(admitted(opened(policy(2 * FOR_ONE)), "a"), "a", NOW, "n")
+    book = sure(place(advance(book, NOW + 10), WORK, *rising(OVER)))
+    assert (book.placements[WORK].terms, book.placements[WORK].hold_through) == (terms(), NOW + HORIZON_SECONDS)
+    assert solvent(book, [TEAM])
+
+
+def test_what_goes_on_beyond_a_rise_must_bear_the_dearer_price_first() -> None:
+    book = prove(admitted(opened(policy(2 * FOR_ONE)), "a"), "a", NOW, "n")
+    wanted, course = rising(OVER)
+    short = sure(place(advance(book, NOW + 1850), WORK, wanted, course))
+    refusal = Refusal(Blocked.LIMIT, TEAM, 2 * (FOR_ONE - 1850), FOR_ONE, "USD", book.accounts[0].start)
+    assert renew(short, WORK, wanted) == admit(short, WORK, ["b"], wanted) == refusal
+    enough = sure(place(advance(book, NOW + 1900), WORK, wanted, course))
+    assert enough.placements[WORK].terms == wanted
+    assert isinstance(renew(short, WORK), Book)
+
+
+def test_a_hold_is_shortened_to_end_before_a_rise_that_it_cannot_pay() -> None:
+    book = prove(admitted(opened(policy(2 * FOR_ONE - 1)), "a"), "a", NOW, "n")
+    book = sure(place(book, WORK, *rising(OVER - 600, by=100)))
+    assert book.placements[WORK].terms == terms()
+    assert book.placements[WORK].end_max(NOW) == OVER - 600
+
+
+def test_draining_pods_follow_a_rise_only_if_they_meet_it() -> None:
+    book = drain(prove(admitted(opened(), "a"), "a", NOW, "n"), WORK, ["a"])
+    assert sure(place(book, WORK, *rising(OVER))).placements[f"{WORK}~1"].terms == terms()
+    assert sure(place(book, WORK, *rising(OVER - 1))).placements[f"{WORK}~1"].terms == terms(3 * SECOND)
 
 
 def test_running_pods_keep_the_longer_of_two_stop_times() -> None:

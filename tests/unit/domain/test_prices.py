@@ -2,8 +2,10 @@ from fractions import Fraction
 
 import pytest
 from modelservice.domain.prices import (
+    STEADY,
     Billing,
     BillingStart,
+    Course,
     PriceUnknownError,
     billed_since,
     dominant_share,
@@ -99,3 +101,10 @@ def test_a_pod_is_billed_from_its_ungating_or_from_its_first_container() -> None
     assert billed_since(Billing(0), ungated_at=5, started_at=None) == 5
     assert billed_since(Billing(0, begins=BillingStart.RUNNING), ungated_at=5, started_at=None) is None
     assert billed_since(Billing(0, begins=BillingStart.RUNNING), ungated_at=5, started_at=9) == 9
+
+
+def test_a_course_tells_the_dearest_rate_that_a_stretch_of_time_meets() -> None:
+    course = Course(((10, 5), (20, 9), (30, 2)))
+    assert [course.dearest(*stretch) for stretch in ((10, 20), (10, 21), (19, 40), (30, 31))] == [5, 9, 9, 2]
+    assert [course.dearest(time, time) for time in (0, 10, 20, 29, 30)] == [5, 5, 9, 9, 2]
+    assert STEADY.dearest(0, 100) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.placement import select
+from modelservice.domain.placement import Option, price, select
 from modelservice.domain.pools import ceiling, judge_pool, judge_price
 from modelservice.domain.pricetable import COLUMNS, parse_table
 from modelservice.domain.tariff import JUMP_SECONDS, PLAN_SECONDS, Tariff, fixed, quote
@@ -182,6 +182,20 @@ def test_rows_in_another_currency_or_of_other_pools_are_no_price() -> None:
 
 def test_several_faults_of_a_pool_are_counted() -> None:
     assert tariff(row("-1"), row("NaN", "Spot")).problem.endswith("such as 12.50 (and 1 more)")
+
+
+def test_the_steps_are_the_highest_prices_whichever_way_a_node_is_bought() -> None:
+    made = tariff(
+        row("2.00", end=NOW + DAY),
+        row("1.00", start=NOW + DAY),
+        row("3.00", "Spot", start=NOW - 60, end=NOW + 60),
+        row("0.50", "Spot", start=NOW + 60),
+    )
+    assert made.steps == ((0, 2_000_000), (NOW - 60, 3_000_000), (NOW + 60, 2_000_000), (NOW + DAY, 1_000_000))
+    option = price(replace(pool(margin_percent=10), tariff=made), {"cpu": 1000})
+    assert isinstance(option, Option)
+    assert option.ceiling == option.course.dearest(NOW, NOW + 1) == 825_000
+    assert option.course.dearest(NOW + 60, NOW + 61) == 550_000
 
 
 def test_a_tariff_is_the_same_until_it_says_that_it_changes() -> None:
