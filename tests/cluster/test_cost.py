@@ -17,7 +17,7 @@ import yaml
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
 from modelservice.domain.codec import encode, encode_page, page_name
-from modelservice.domain.gauges import GAUGES, Gauge
+from modelservice.domain.gauges import GAUGES, LEDGER_RATE, LEDGER_SPENT, Gauge
 from modelservice.domain.money import parse_amount
 from modelservice.domain.times import parse_instant
 from modelservice.kit.errors import Conflict, NotFound
@@ -204,13 +204,15 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
 
     async def gone() -> bool:
         seen = await scrape(operator.port)
-        return not any(seen.all(gauge.name, **label) for gauge in GAUGES for label in labels(gauge))
+        shown = [gauge for gauge in GAUGES if gauge not in (LEDGER_SPENT, LEDGER_RATE)]
+        return not any(seen.all(gauge.name, **label) for gauge in shown for label in labels(gauge))
 
     def labels(gauge: Gauge) -> list[dict[str, str]]:
         whole = {"policy": name, "modelservice": who}
         return [{key: whole[key]} for key in gauge.labels if key in whole]
 
     await until("the series of the objects to vanish", gone)
+    assert (await scrape(operator.port)).all("ledger_spent", policy=name) >= [posted]
 
 
 async def test_a_budget_of_the_cluster_on_trial_shows_what_it_would_refuse(scene: Scene) -> None:

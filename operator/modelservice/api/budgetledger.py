@@ -36,15 +36,6 @@ class Extra(Shape):
     ended: Annotated[Seconds | None, Field(description="When it ended; absent while it counts.")] = None
 
 
-class CarryOver(Shape):
-    """What a period leaves to later ones."""
-
-    overspend: Annotated[
-        Literal["Carry", "Forget"], Field(description="Carry: the next period pays for what was spent too much.")
-    ]
-    unused: Annotated[Literal["None", "All"], Field(description="All: a later period gets what was not used.")]
-
-
 class Account(Shape):
     """One policy's money in one period."""
 
@@ -61,15 +52,6 @@ class Account(Shape):
         Field(max_length=20, description="Overrides of the period; the last may count."),
         ATOMIC,
     ] = ()
-    owed: Annotated[
-        Micros | None, Field(description="What the period before spent too much, in micro-units; the limit is lower.")
-    ] = None
-    saved: Annotated[
-        Micros | None, Field(description="What earlier periods did not use, in micro-units; the limit is higher.")
-    ] = None
-    carry_over: Annotated[
-        CarryOver | None, Field(description="What it leaves to later periods; absent: only what was spent too much.")
-    ] = None
     max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
     enforcement: Annotated[
         Literal["Soft", "DryRun"] | None, Field(description="That the limit refuses nothing; absent: it does.")
@@ -140,6 +122,13 @@ class Book(Shape):
     ] = ()
 
 
+class LedgerFreeze(Shape):
+    """That the book has lost something. While it stands nothing is started, and nothing stopped for want of money."""
+
+    since: Annotated[Seconds, Field(description="Since when.")]
+    because: Annotated[str, Field(max_length=4096, description="What is missing, and what was added for it.")]
+
+
 class BudgetLedger(Shape):
     """The book of the operator: money posted and held, per policy and period. Only the operator writes it."""
 
@@ -156,4 +145,8 @@ class BudgetLedger(Shape):
     kind: Literal["BudgetLedger"] = "BudgetLedger"
     metadata: ObjectMeta
     book: Annotated[Book | None, Field(description="The open book; only in the object named open.")] = None
+    freeze: Annotated[
+        LedgerFreeze | None,
+        Field(description="Only beside a book: that it was lost, put back or changed, and nobody has acknowledged it."),
+    ] = None
     page: Annotated[Account | None, Field(description="One account of a period that is over, kept for good.")] = None

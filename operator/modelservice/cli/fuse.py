@@ -18,7 +18,7 @@ from modelservice.settings import Settings
 METRICS = (
     Metric("fuse_looks_total", "Looks of the fuse by their result.", ("result",), "counter"),
     Metric("fuse_deletions_total", "Pods that the fuse deleted.", (), "counter"),
-    Metric("fuse_spared_pods", "Pods without money that run by break-glass."),
+    Metric("fuse_spared_pods", "Pods without money that run by break-glass, or since the book is frozen."),
 )
 
 

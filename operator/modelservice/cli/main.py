@@ -11,7 +11,7 @@ from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
 from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
-from modelservice.cli import cost, ungate
+from modelservice.cli import cost, ledger, ungate
 from modelservice.cli.fuse import FuseProcess
 from modelservice.kit.leader import LeaseLost
 from modelservice.settings import Settings, SettingsError
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands.add_parser("version", help="print the version")
     cost.add_parser(commands)
+    ledger.add_parser(commands)
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "run":
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case "fuse":
             return serve("fuse", lambda settings: FuseProcess(settings).run())
         case "ungate":
-            return break_glass(parsed)
+            return act(ungate.run(parsed))
+        case "ledger":
+            return act(ledger.run(parsed))
         case "cost":
             return cost.report(parsed)
         case _:
@@ -59,11 +62,11 @@ def serve(what: str, run: Callable[[Settings], Coroutine[object, object, None]])
     return 0
 
 
-def break_glass(arguments: argparse.Namespace) -> int:
-    """Let one pod run without money."""
+def act(command: Coroutine[object, object, str]) -> int:
+    """Do one thing and print what was done."""
     try:
-        print(asyncio.run(ungate.run(arguments)))
-    except (ungate.Refused, LoginFailed) as error:
+        print(asyncio.run(command))
+    except (ungate.Refused, ledger.Refused, LoginFailed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

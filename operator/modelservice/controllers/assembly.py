@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
+from modelservice.controllers.auditor import Auditor
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.budget import Budgets
 from modelservice.controllers.computepool import ComputePools
@@ -90,8 +91,9 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         world, tools.kube, settings.namespace, settings.admission_policies.split(), LOOK_SECONDS * scale
     )
     absences = Absences(world, tools.kube)
+    auditor = Auditor(world, tools.kube, metrics, settings.namespace)
     bookkeeper = Bookkeeper(
-        world, tools.kube, tools.events, settings.namespace, margin, absences, safeguards, tools.telemetry
+        world, tools.kube, tools.events, settings.namespace, margin, absences, safeguards, auditor, tools.telemetry
     )
 
     def wake(name: ServiceName) -> None:
@@ -136,7 +138,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
         (planner.run, safeguards.run),
-        Gauges(world).read,
+        Gauges(world, settings.namespace).read,
     )
 
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from modelservice.controllers.auditor import Auditor
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.observation import gate_index
 from modelservice.controllers.safeguards import Safeguards
@@ -14,6 +15,7 @@ from modelservice.controllers.world import SELECTOR, World, pods_of
 from modelservice.domain.book import Book
 from modelservice.domain.codec import decode, encode, encode_page, page_name
 from modelservice.domain.funding import may_ungate
+from modelservice.domain.integrity import Fact, Freeze, described, frozen, raised, read_freeze, shortfalls, write_freeze
 from modelservice.domain.ledger import WRITE_SECONDS, Policy, may_write
 from modelservice.domain.planner import Plan
 from modelservice.domain.settlement import Deletion, End, Evidence, Settlement, settle
@@ -31,6 +33,8 @@ OPEN = "open"
 TRIES = 5
 LOOK_EVERY = 30.0
 """Seconds after which the book is read although the caches show nothing to do."""
+LOOK_FROZEN_EVERY = 3.0
+"""The same while the book is frozen: somebody may have acknowledged it."""
 
 
 @dataclass(slots=True)
@@ -44,20 +48,25 @@ class Bookkeeper:
     margin: int
     absences: Absences
     safeguards: Safeguards
+    auditor: Auditor
     meter: Meter
     ends: dict[str, End] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_at: float | None = None
     _pages: set[tuple[str, int]] = field(default_factory=set)
 
-    async def settle(self, plan: Plan, policies: tuple[Policy, ...], *, force: bool = False) -> bool:
-        """Bring the book, the gates and the pods to what the plan funds; True when the book was written."""
+    async def settle(self, plan: Plan | None, policies: tuple[Policy, ...]) -> bool:
+        """Bring the book, the gates and the pods to what the plan funds; True when the book was written.
+
+        Without a plan a book that is not as it should be is looked at only: what runs cannot be added to it yet.
+        """
         async with self._lock:
-            if not force and not self._due(plan, policies):
+            if plan is not None and not self._due(plan, policies):
                 return False
+            told = await self.auditor.ask()
             for _ in range(TRIES):
                 try:
-                    return await self._pass(plan, policies)
+                    return await self._pass(plan, policies, told)
                 except Conflict:
                     self.meter.count("book_conflicts_total")
                     log.info("The book was changed by somebody else meanwhile; it is read again")
@@ -78,15 +87,17 @@ class Bookkeeper:
     def _due(self, plan: Plan, policies: tuple[Policy, ...]) -> bool:
         """Whether a pass over what the caches show would do anything, or the last look at the book is long ago."""
         book, clock = self.world.book, self.world.clock
-        if book is None or self._looked_at is None or clock.monotonic() - self._looked_at > LOOK_EVERY:
+        every = LOOK_FROZEN_EVERY if self.world.freeze else LOOK_EVERY
+        if book is None or self._looked_at is None or clock.monotonic() - self._looked_at > every:
             return True
         pods, now = self.world.pods(), self.world.now()
         if any(uid not in pods for placement in book.placements.values() for uid in placement.units):
             return True
-        expected = settle(book, now, Evidence(now, pods, self.ends), policies, plan.funding, self.margin)
+        still = self.world.freeze is not None
+        expected = settle(book, now, Evidence(now, pods, self.ends), policies, plan.funding, self.margin, frozen=still)
         return expected.changed or bool(expected.ungate or expected.delete)
 
-    async def _pass(self, plan: Plan, policies: tuple[Policy, ...]) -> bool:
+    async def _pass(self, plan: Plan | None, policies: tuple[Policy, ...], told: tuple[Fact, ...]) -> bool:
         began = self.world.clock.monotonic()
         stored, book, date = await self._read()
         listing = await self.kube.list("Pod", label_selector=SELECTOR)
@@ -95,49 +106,74 @@ class Bookkeeper:
         await self._keep_pages(book)
         ends = {**self.ends, **await self._proven_gone(book, pods)}
         evidence = Evidence(listing.date, pods, ends, frozenset(self._pages), self.safeguards.watch)
-        settled = settle(book, date, evidence, policies, plan.funding, self.margin)
+        version = stored["metadata"].get("resourceVersion", "")
+        running = sum(pod.node is not None and not pod.terminal for pod in pods.values())
+        found = await self.auditor.examine(version, book, told, running)
+        freeze = read_freeze(stored.get("freeze"))
+
+        def settled_from(start: Book, *, still: bool) -> Settlement:
+            return settle(start, date, evidence, policies, plan.funding if plan else {}, self.margin, frozen=still)
+
+        settled = settled_from(found.book, still=bool(freeze or found.seen))
+        short = shortfalls(found.facts, found.book, settled.book, found.pages, date, lost=bool(found.seen))
+        seen = (*found.seen, *described(short))
+        if short:
+            settled = settled_from(raised(found.book, short), still=True)
+        still = frozen(freeze, seen, date)
+        if seen:
+            log.error("The book is frozen: %s", " ".join(seen))
+        if seen and plan is None:
+            self._take_in(settled, pods, still)
+            self._looked_at = None
+            return False
         self._looked_at = self.world.clock.monotonic()
-        written = settled.changed or bool(settled.ungate)
+        written = bool(seen or not version or settled.changed or settled.ungate)
         answered = date
         if written:
-            answered = await self._write(stored, settled.book, began)
-        self._take_in(settled, pods)
+            content = {**stored, "book": encode(settled.book), **write_freeze(still)}
+            answered = await self._write(content, settled.book, began)
+        else:
+            self.auditor.stored(version, book)
+        self._take_in(settled, pods, still)
         gates = {obj["metadata"]["uid"]: gate_index(obj) for obj in listing.items}
         await self._open_gates(settled, answered, gates)
         await self._delete(settled.delete)
         return written
 
     async def _read(self) -> tuple[Object, Book, int]:
-        """The object, the book in it and the server's time; the object is made when there is none yet."""
+        """The object, the book in it and the server's time; an object without a version when there is none."""
         try:
             answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
         except NotFound:
-            log.info("There is no book yet, an empty one is made")
-            answer = await self.kube.create(self._ledger(OPEN, book=encode(Book())), manager=MANAGER)
+            listing = await self.kube.list("BudgetLedger", namespace=self.namespace)
+            return self._ledger(OPEN), Book(), listing.date
         return answer.object, decode(answer.object.get("book") or {}), answer.date
 
     def _ledger(self, name: str, **content: Mapping[str, object]) -> Object:
         meta = {"namespace": self.namespace, "name": name}
         return {"apiVersion": API_VERSION, "kind": "BudgetLedger", "metadata": meta, **content}
 
-    async def _write(self, stored: Object, book: Book, began: float) -> int:
-        """PUT the book with the version that was read, within the deadline; returns the server's time of the answer."""
+    async def _write(self, content: Object, book: Book, began: float) -> int:
+        """PUT the book with the version that was read, or create it, within the deadline; returns the answer's Date."""
         spent = self.world.clock.monotonic() - began
         if not may_write(spent):
             raise Conflict(f"The write of the book was given up {spent:.0f} s after its read", reason="Late")
         async with asyncio.timeout(WRITE_SECONDS - spent):
-            answer = await self.kube.replace({**stored, "book": encode(book)}, manager=MANAGER)
+            store = self.kube.replace if "resourceVersion" in content["metadata"] else self.kube.create
+            answer = await store(content, manager=MANAGER)
+        self.auditor.stored(answer.object["metadata"]["resourceVersion"], book)
         return answer.date
 
-    def _take_in(self, settled: Settlement, pods: Mapping[str, Pod]) -> None:
-        self.world.book, self.world.refusals = settled.book, settled.refusals
+    def _take_in(self, settled: Settlement, pods: Mapping[str, Pod], freeze: Freeze | None) -> None:
+        self.world.book, self.world.refusals, self.world.freeze = settled.book, settled.refusals, freeze
         open_units = {uid for placement in settled.book.placements.values() for uid in placement.units}
         self.ends = {uid: end for uid, end in self.ends.items() if uid in open_units or uid in pods}
         self.absences.keep_only(open_units)
-        for pod in settled.adopted:
+        adopted = () if freeze is not None else settled.adopted
+        for pod in adopted:
             self.world.unheld[pod.uid] = pod
         self.world.unheld = {uid: pod for uid, pod in self.world.unheld.items() if uid in pods and pods[uid].live}
-        for pod in settled.adopted:
+        for pod in adopted:
             self._tell(pod, "BudgetUnheld", f"Pod {pod.name} ran without money held for it; it is in the book now.")
         for pod in settled.foreign:
             text = f"Pod {pod.name} is not started: it asks for more than what was priced, or for other nodes."

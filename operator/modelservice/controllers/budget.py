@@ -38,18 +38,7 @@ from modelservice.ports import EventSink
 
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
-FIGURES = (
-    "period",
-    "limit",
-    "override",
-    "adjustments",
-    "spent",
-    "held",
-    "available",
-    "ratePerHour",
-    "forecast",
-    "asOf",
-)
+FIGURES = ("period", "limit", "override", "spent", "held", "available", "ratePerHour", "forecast", "asOf")
 """What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
@@ -81,7 +70,13 @@ class Budgets:
         problem = problem or self.world.book_problem
         objections = self.world.objections.get(policy.name, ()) if policy is not None else ()
         condition = judge_budget(
-            policy, seen, now, refused=self._refuses(policy), problem=problem, objections=objections
+            policy,
+            seen,
+            now,
+            refused=self._refuses(policy),
+            problem=problem,
+            freeze=self.world.freeze,
+            objections=objections,
         )
         soft = judge_soft_limit(policy, seen) if policy is not None else None
         conditions = [condition] if soft is None else [condition, soft]
@@ -130,7 +125,7 @@ class Budgets:
     def _guarantee(self, policy: Policy | None, ready: Condition, now: int) -> dict[str, str]:
         """How far one may rely on a budget, given the pods in the namespaces that it reaches."""
         weaknesses = list(self.safeguards.lacking)
-        if ready.reason in ("Invalid", "LedgerUnavailable", "LimitLowered"):
+        if ready.reason in ("Invalid", "LedgerUnavailable", "Frozen", "LimitLowered"):
             weaknesses.append(ready.message)
         if policy is not None and not policy.binds:
             weaknesses.append(f"Enforcement is {policy.enforcement}: nothing is refused.")
@@ -172,11 +167,6 @@ class Budgets:
             },
             "limit": format_amount(account.limit),
             **({"override": override_row(account.extra)} if account.extra is not None else {}),
-            "adjustments": {
-                "carried": format_amount(account.carried),
-                "carriedIs": "Final" if seen.final else "Provisional",
-                "corrected": format_amount(account.adjustments),
-            },
             "spent": format_amount(seen.spent),
             "held": format_amount(seen.held),
             "available": format_amount(seen.available),
@@ -185,7 +175,7 @@ class Budgets:
         }
         if foreseen is not None:
             fresh["forecast"] = _foreseen(foreseen)
-        steady = ("period", "limit", "override", "adjustments", "ratePerHour")
+        steady = ("period", "limit", "override", "ratePerHour")
         same = all(before.get(name) == fresh.get(name) for name in steady)
         if same and not self._news(before, seen, now) and not _told_otherwise(before, foreseen, now):
             return {name: before[name] for name in FIGURES if name in before}

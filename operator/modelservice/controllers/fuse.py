@@ -49,6 +49,7 @@ class Fuse:
     poll: float
     problem: str = "No look has ended yet."
     _book: Book | None = None
+    _frozen: bool = False
     _read_at: int = 0
     _ended_at: float | None = None
     _complete_at: float | None = None
@@ -97,19 +98,19 @@ class Fuse:
         except (ApiError, DamagedBookError) as error:
             await self._decide_blindly(pods, listing.date)
             raise Incomplete(f"The book of budgets cannot be read: {error}") from error
-        verdict = judge(pods, book, self._read_at)
+        verdict = judge(pods, book, self._read_at, frozen=self._frozen)
         await self._carry_out(verdict)
         await self._report(self._read_at, spared=bool(verdict.spared))
 
     async def _read(self) -> Book:
         answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
         book = decode(answer.object.get("book") or {})
-        self._book, self._read_at = book, answer.date
+        self._book, self._frozen, self._read_at = book, "freeze" in answer.object, answer.date
         return book
 
     async def _decide_blindly(self, pods: list[Pod], date: int) -> None:
         if self._book is not None:
-            await self._carry_out(judge(pods, self._book, date, read_at=self._read_at))
+            await self._carry_out(judge(pods, self._book, date, read_at=self._read_at, frozen=self._frozen))
 
     async def _carry_out(self, verdict: Verdict) -> None:
         self.meter.set("fuse_spared_pods", len(verdict.spared))

@@ -142,7 +142,8 @@ def snapshot(world: World, listed: Catalogue, drafts: Mapping[ServiceName, Draft
     if world.book is None:
         raise RuntimeError("the book has not been read")
     views = tuple(draft.view() for draft in drafts.values())
-    return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required)
+    frozen = world.freeze is not None
+    return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required, frozen)
 
 
 def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Service], int]) -> Draft:

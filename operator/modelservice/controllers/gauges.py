@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from modelservice.controllers.world import World
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import Reading, read_book, read_prices, read_troubles
+from modelservice.domain.gauges import Reading, read_book, read_evidence, read_prices, read_troubles
 from modelservice.domain.planner import Refused
 from modelservice.domain.specs import ServiceName
 
@@ -17,6 +17,7 @@ class Gauges:
     """Reads the world; a replica that stands by has no book and shows nothing."""
 
     world: World
+    namespace: str
 
     def read(self) -> Iterable[Reading]:
         """All readings now."""
@@ -26,11 +27,18 @@ class Gauges:
         policies = [f"{ref.namespace}/{ref.name}" for ref in world.caches.policies.refs()]
         policies += [ref.name for ref in world.caches.cluster_policies.refs()]
         yield from read_book(world.book, policies, world.now())
+        yield from read_evidence(world.book, world.ledger(self.namespace))
         unheld = dict.fromkeys(map(str, world.drafts), 0)
         for pod in world.unheld.values():
             unheld[str(pod.service)] = unheld.get(str(pod.service), 0) + 1
         yield from read_prices((pool for _, pool in sorted(world.pools.items())), world.now())
-        yield from read_troubles(self._denials(), self._objections(), unheld, usable=not world.book_problem)
+        yield from read_troubles(
+            self._denials(),
+            self._objections(),
+            unheld,
+            usable=not world.book_problem,
+            frozen=world.freeze is not None,
+        )
 
     def _denials(self) -> Iterator[Denial]:
         for name, plan in sorted(self.world.plan.services.items()):

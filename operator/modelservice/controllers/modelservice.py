@@ -31,6 +31,7 @@ WARNINGS = frozenset(
         "CurrencyMismatch",
         "LedgerFull",
         "UnheldPods",
+        "Frozen",
         "NoPoolFits",
         "RuntimeNotFound",
         "RuntimeUnsuitable",

@@ -61,27 +61,31 @@ class Planner:
 
     async def step(self) -> None:
         """One pass; what the API server or the book refuses is reported and tried again on the next one."""
-        before = self.world.book_problem
+        before = (self.world.book_problem, self.world.freeze)
         try:
             await self._step()
         except (ApiError, TimeoutError) as error:
             self.world.book_problem = str(error) or "the API server did not answer in time."
             log.warning("The plan was not carried out, the next try is in %.0f s: %s", self.tick, error)
         except DamagedBookError as error:
-            self.world.book_problem = f"{error} Nothing is started or renewed until a person has repaired it."
+            self.world.book_problem = (
+                f"{error}. Nothing is started or renewed: delete it, and what is known is put back."
+            )
             log.error("The book is damaged: %s", error)  # noqa: TRY400 - a sentence, not a traceback
         else:
             self.world.book_problem = ""
-        if before != self.world.book_problem:
+        if before != (self.world.book_problem, self.world.freeze):
             for name in self.world.drafts:
                 self.wake(name)
+            self.wake_policies()
+            self.debounce.trigger()
 
     async def _step(self) -> None:
         await self.prices.refresh()
         listed = catalogue(self.world)
         self.world.pools = listed.pools
         if self.world.book is None:
-            await self.bookkeeper.settle(Plan(), listed.policies, force=True)
+            await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
         drafts = self._prepare(listed, fresh=fresh)
         seen = snapshot(self.world, listed, drafts, required=self.budget_required)

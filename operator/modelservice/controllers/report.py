@@ -56,6 +56,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         expiring=plan.expiring,
         unpaid=plan.unpaid,
         ledger_problem=world.book_problem,
+        frozen=world.freeze.text if world.freeze is not None else "",
         unheld=tuple(sorted(pod.name for pod in world.unheld.values() if pod.service == service.name)),
         conflict=conflict,
         minimum=spec.minimum if spec else 0,

@@ -9,6 +9,7 @@ from typing import Any
 from modelservice.controllers.observation import pod_of
 from modelservice.domain.book import Book
 from modelservice.domain.demand import Memory
+from modelservice.domain.integrity import Freeze
 from modelservice.domain.planner import Plan
 from modelservice.domain.pricetable import Table
 from modelservice.domain.rehearsal import Objection
@@ -57,6 +58,7 @@ class World:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     book: Book | None = None
     book_problem: str = ""
+    freeze: Freeze | None = None
     refusals: Mapping[str, Any] = field(default_factory=dict)
     objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
@@ -74,6 +76,11 @@ class World:
         if self._date is None:
             return int(self.clock.wall())
         return self._date + int(self.clock.monotonic() - self._read_at)
+
+    def ledger(self, namespace: str) -> str:
+        """What tells the book in that namespace from those of other clusters."""
+        found = self.caches.namespaces.get(Ref("", "kube-system"))
+        return f"{found['metadata']['uid'] if found else ''}/{namespace}"
 
     def pods(self) -> dict[str, Pod]:
         """All our pods by UID, as the cache has them."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelservice.domain.book import Account, Blocked, Book
-from modelservice.domain.carryover import is_final
 from modelservice.domain.conditions import Condition
+from modelservice.domain.integrity import Freeze
 from modelservice.domain.ledger import Policy
 from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
@@ -27,6 +27,7 @@ BUDGET_REASONS = frozenset(
         "WindowOver",
         "Invalid",
         "LedgerUnavailable",
+        "Frozen",
     }
 )
 
@@ -35,17 +36,13 @@ SOFT_LIMIT_REASONS = frozenset({"NotPassed", "SoftLimitPassed"})
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Micro-units of one account at one time; `rate` per hour of all open units.
-
-    `final` unless what is carried over to the period may still change.
-    """
+    """Micro-units of one account at one time; `rate` per hour of all open units."""
 
     account: Account
     spent: int
     held: int
     available: int
     rate: int
-    final: bool = True
 
 
 def figures(book: Book, policy: str, now: int) -> Figures | None:
@@ -55,22 +52,16 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
         return None
     account = next((account for account in begun if account.covers(now)), begun[-1])
     spent, worst = book.posted(account, now), book.worst(account)
-    held, available = max(0, worst - spent), max(0, account.limit - max(worst, spent))
-    return Figures(account, spent, held, available, book.rate(policy), is_final(book, account))
+    return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
 
 
 def limit_text(account: Account) -> str:
-    """The limit with its currency, what of it is extra, and what is carried over."""
-    parts = []
-    if account.extra is not None:
-        override = account.extra.override
-        parts.append(f"{format_amount(override.amount)} of it extra until {format_time(override.until)}")
-    if account.saved:
-        parts.append(f"{format_amount(account.saved)} of it unused before")
-    if account.owed:
-        parts.append(f"{format_amount(account.owed)} less for what was spent too much before")
+    """The limit with its currency, and what of it is extra."""
     text = f"{format_amount(account.limit)} {account.currency}"
-    return f"{text} ({', '.join(parts)})" if parts else text
+    if account.extra is None:
+        return text
+    override = account.extra.override
+    return f"{text} ({format_amount(override.amount)} of it extra until {format_time(override.until)})"
 
 
 def override_text(account: Account) -> str:
@@ -101,6 +92,7 @@ def judge_budget(
     *,
     refused: bool,
     problem: str,
+    freeze: Freeze | None = None,
     objections: Sequence[Objection] = (),
 ) -> Condition:
     """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why."""
@@ -112,6 +104,8 @@ def judge_budget(
         return ready("False", "Invalid", problem)
     if problem:
         return ready("False", "LedgerUnavailable", f"The book of budgets cannot be used: {problem}")
+    if freeze is not None:
+        return ready("False", "Frozen", freeze.text)
     if isinstance(policy.period, Window) and (outside := _outside(policy.period, now)) is not None:
         return ready("False", *outside)
     if seen is not None and policy.currency != seen.account.currency:
@@ -135,8 +129,7 @@ def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tupl
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (
             f"{over} {currency} more is spent and held than the limit of {limit} allows, since the limit was lowered, "
-            "an override ended, the period before cost more or a pod ran without a hold: "
-            "nothing is started or renewed until that is over."
+            "an override ended or a pod ran without a hold: nothing is started or renewed until that is over."
         )
         return "False", "LimitLowered", text
     left = format_amount(seen.available)

@@ -34,6 +34,7 @@ REASONS: Mapping[str, frozenset[str]] = {
             "CurrencyMismatch",
             "LedgerFull",
             "LedgerUnavailable",
+            "Frozen",
             "UnheldPods",
         }
     ),
@@ -120,6 +121,7 @@ class Facts:
     expiring: Refusal | None = None
     unpaid: bool = False
     ledger_problem: str = ""
+    frozen: str = ""
     unheld: tuple[str, ...] = ()
     conflict: str = ""
     minimum: int = 0
@@ -182,6 +184,8 @@ def _budget_admitted(facts: Facts) -> Condition | None:
 
     if facts.ledger_problem:
         return no("LedgerUnavailable", f"The book of budgets cannot be used: {facts.ledger_problem}", "Unknown")
+    if facts.frozen:
+        return no("Frozen", facts.frozen)
     if facts.unheld:
         pods = ", ".join(facts.unheld[:3])
         return no("UnheldPods", f"Money was not held before these pods ran: {pods}. They are in the book now.")

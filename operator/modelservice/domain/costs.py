@@ -53,11 +53,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open.
-
-    The limit is lower by ``owed``, what the period before spent too much, and higher by ``saved``, what earlier ones
-    did not use.
-    """
+    """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open."""
 
     policy: str
     currency: str
@@ -71,8 +67,6 @@ class Statement:
     holding: Mapping[Key, int] = field(default_factory=dict)
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
-    owed: int = 0
-    saved: int = 0
 
     @property
     def binds(self) -> bool:
@@ -177,8 +171,6 @@ def _statement(book: Book, account: Account) -> Statement:
         holding=holds(book, account),
         enforcement=account.enforcement,
         extras=account.extras,
-        owed=account.owed,
-        saved=account.saved,
     )
 
 

@@ -17,19 +17,20 @@ from modelservice.domain.snapshot import Pod
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to delete, and the pods that would be deleted if a person had not broken the glass for them."""
+    """What to delete, and the pods that would be, were it not for a person's word or a book that is frozen."""
 
     delete: tuple[Deletion, ...] = ()
     spared: tuple[Pod, ...] = ()
 
 
-def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = None) -> Verdict:
+def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = None, frozen: bool = False) -> Verdict:
     """Decide at the Date of the book's answer which of the listed pods have no money any more.
 
     Deleted are pods that are past the end of their hold, gated or not, and pods without a gate that are in no unit. A
     gated pod in no unit costs nothing and stays. ``read_at`` is the Date of an older book when the present one cannot
     be read: its holds still prove until when its pods are paid, but of other pods it proves nothing until the longest
-    horizon has passed, for whoever was admitted after it may be paid that long.
+    horizon has passed, for whoever was admitted after it may be paid that long. A ``frozen`` book has lost something:
+    it condemns nobody.
     """
     holds = {uid: placement.hold_through for placement in book.placements.values() for uid in placement.units}
     unknown_too = read_at is None or date - read_at >= HORIZON_SECONDS
@@ -47,7 +48,7 @@ def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = N
             if hold is None or date < hold:
                 continue
             why = f"Pod {pod.namespace}/{pod.name} is {date - hold} s past the time through which it is paid."
-        if pod.spared(date):
+        if frozen or pod.spared(date):
             spared.append(pod)
         else:
             doomed.append(Deletion(pod, why, unbound=pod.node is None))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .book import Account, Book
 from .costs import Denial
+from .integrity import facts_of
 from .specs import Pool
 
 
@@ -60,6 +61,15 @@ WOULD_REFUSE = Gauge(
 UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money held for them.", ("modelservice",))
 UNITS = Gauge("book_units", "Pods in the book.")
 SEEN = Gauge("book_timestamp_seconds", "When the operator looked at the book last, by the API server's clock.")
+LEDGER_SPENT = Gauge(
+    "ledger_spent",
+    "What a period in the book has cost before corrections, which never falls: evidence for an operator that starts.",
+    ("ledger", "policy", "currency", "period_start", "period_end"),
+    money=True,
+)
+LEDGER_RATE = Gauge("ledger_rate", "What its open pods cost per hour.", LEDGER_SPENT.labels, money=True)
+LEDGER_TIME = Gauge("ledger_timestamp_seconds", "When that was so, by the API server's clock.", ("ledger",))
+FROZEN = Gauge("book_frozen", "1 while the book has lost something and nobody has acknowledged it.")
 USABLE = Gauge("book_usable", "1 while the book can be read and written, 0 while nothing is started or renewed.")
 PRICE = Gauge(
     "price_per_node_hour",
@@ -90,6 +100,10 @@ GAUGES = (
     UNHELD,
     UNITS,
     SEEN,
+    LEDGER_SPENT,
+    LEDGER_RATE,
+    LEDGER_TIME,
+    FROZEN,
     USABLE,
     PRICE,
     PRICED,
@@ -106,6 +120,15 @@ def read_book(book: Book, policies: Collection[str], now: int) -> Iterator[Readi
         account = book.account_at(policy, max(now, book.time))
         if account is not None:
             yield from _read_account(book, account)
+
+
+def read_evidence(book: Book, ledger: str) -> Iterator[Reading]:
+    """What the book's periods have cost, for whoever must find out whether another book is that one or an older one."""
+    yield Reading(LEDGER_TIME, (ledger,), book.time)
+    for fact in facts_of(book):
+        labels = (ledger, fact.policy, fact.currency, str(fact.start), str(fact.end))
+        yield Reading(LEDGER_SPENT, labels, fact.spent)
+        yield Reading(LEDGER_RATE, labels, fact.rate)
 
 
 def _read_account(book: Book, account: Account) -> Iterator[Reading]:
@@ -138,9 +161,15 @@ def read_prices(pools: Iterable[Pool], now: int) -> Iterator[Reading]:
 
 
 def read_troubles(
-    denials: Iterable[Denial], objections: Iterable[Denial], unheld: Mapping[str, int], *, usable: bool
+    denials: Iterable[Denial],
+    objections: Iterable[Denial],
+    unheld: Mapping[str, int],
+    *,
+    usable: bool,
+    frozen: bool = False,
 ) -> Iterator[Reading]:
     """What budgets refuse and those on trial would, and for each service its pods that ran without a hold."""
+    yield Reading(FROZEN, (), int(frozen))
     yield Reading(USABLE, (), int(usable))
     for gauge, rows in ((REFUSED, denials), (WOULD_REFUSE, objections)):
         for row in rows:

@@ -114,11 +114,15 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
 
 
 def staying(snapshot: Snapshot, now: int) -> dict[str, list[Pod]]:
-    """The live pods of each workload that are in the book or run by break-glass, and so are not to be stopped."""
+    """The live pods of each workload that are in the book or run by break-glass, and so are not to be stopped.
+
+    A book that is frozen may have lost some of them.
+    """
     pods: dict[str, list[Pod]] = {}
     for pod in snapshot.pods.values():
         placement = snapshot.book.placements.get(pod.workload)
-        if pod.live and (pod.spared(now) or (placement is not None and pod.uid in placement.units)):
+        booked = placement is not None and pod.uid in placement.units
+        if pod.live and (booked or pod.spared(now) or (snapshot.frozen and pod.node is not None)):
             pods.setdefault(pod.workload, []).append(pod)
     return pods
 
@@ -205,7 +209,11 @@ def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[D
 
 
 def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
-    """Set `granted` and `refusal` of every ask."""
+    """Set `granted` and `refusal` of every ask; of a frozen book only what is there is granted."""
+    if snapshot.frozen:
+        for ask in asks.values():
+            ask.granted = min(ask.want, ask.live)
+        return
     book = set_policies(advance(snapshot.book, now), snapshot.policies)
     for ask in asks.values():
         placed = ask.refusal or place(book, ask.workload, ask.terms, ask.option.course)

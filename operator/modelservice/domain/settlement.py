@@ -106,9 +106,19 @@ class Settlement:
 
 
 def settle(
-    stored: Book, date: int, evidence: Evidence, policies: Iterable[Policy], funding: Mapping[str, Funding], margin: int
+    stored: Book,
+    date: int,
+    evidence: Evidence,
+    policies: Iterable[Policy],
+    funding: Mapping[str, Funding],
+    margin: int,
+    *,
+    frozen: bool = False,
 ) -> Settlement:
-    """The next book from the one read at `date`; pods are deleted `margin` seconds before their hold ends."""
+    """The next book from the one read at `date`; pods are deleted `margin` seconds before their hold ends.
+
+    While the book is `frozen` what runs is posted and paid for longer, and nothing is started, stopped or drained.
+    """
     book = set_policies(advance(stored, date), policies)
     book = _take_evidence(book, evidence)
     book = collect(seal(book), evidence.pages)
@@ -119,7 +129,10 @@ def settle(
     for workload in sorted({p.workload for p in book.placements.values()}):
         grant = funding.get(workload, _UNPLANNED)
         if grant.count > 0:
-            book = _renew(book, workload, grant, margin, refusals)
+            kept = replace(grant, count=0) if frozen else grant
+            book = _renew(book, workload, kept, margin, refusals)
+    if frozen:
+        return Settlement(book, differs(stored, book), adopted=adopted, refusals=refusals)
     book = _admit(book, evidence.pods.values(), funding, refusals)
     return Settlement(
         book,

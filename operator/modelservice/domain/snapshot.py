@@ -109,7 +109,10 @@ class ServiceView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a plan depends on."""
+    """Everything a plan depends on.
+
+    While the book is `frozen` nothing new is granted, and what is bound stays, whether the book knows it or not.
+    """
 
     services: tuple[ServiceView, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
@@ -117,6 +120,7 @@ class Snapshot:
     pods: Mapping[str, Pod] = field(default_factory=dict)
     book: Book = field(default_factory=Book)
     budget_required: bool = False
+    frozen: bool = False
 
     def payers(self, view: ServiceView, role: Role, pool: str) -> tuple[Policy, ...]:
         """The budgets that pay for pods of a service: scope decides, nobody chooses."""

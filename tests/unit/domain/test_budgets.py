@@ -16,6 +16,7 @@ from modelservice.domain.budgets import (
 )
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import admit, place
+from modelservice.domain.integrity import Freeze
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, collect, prove, seal, set_policies
 from modelservice.domain.periods import Window
 from modelservice.domain.planner import Refused
@@ -40,9 +41,10 @@ def book(limit: int = 5 * USD) -> Book:
     return set_policies(later, [policy(limit=limit)])
 
 
-def judged(seen: Book | None, *, refused: bool = False, problem: str = "") -> Condition:
+def judged(book: Book | None, *, refused: bool = False, problem: str = "", freeze: Freeze | None = None) -> Condition:
     now = NOW + HOUR
-    return judge_budget(TEAM, figures(seen, "ns/team", now) if seen else None, now, refused=refused, problem=problem)
+    seen = figures(book, "ns/team", now) if book else None
+    return judge_budget(TEAM, seen, now, refused=refused, problem=problem, freeze=freeze)
 
 
 def advised(mode: Enforcement, limit: int = 5 * USD, *, objecting: bool = False) -> Condition:
@@ -74,6 +76,7 @@ def test_each_state_of_a_budget_has_its_reason() -> None:
         "Exhausted": judged(book(), refused=True),
         "LimitLowered": judged(book(limit=USD)),
         "LedgerUnavailable": judged(book(), problem="It is gone."),
+        "Frozen": judged(book(), freeze=Freeze(NOW, "It was deleted.")),
         "OverLimit": advised(Enforcement.SOFT, USD // 2),
         "WouldRefuse": advised(Enforcement.DRY_RUN, objecting=True),
         "WindowNotOpen": windowed(1, 9),

@@ -97,6 +97,7 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     ),
     (refused(Blocked.LEDGER_FULL), "BudgetAdmitted", "False", "LedgerFull", "one operator per group"),
     (replace(GOOD, ledger_problem="It is gone."), "BudgetAdmitted", "Unknown", "LedgerUnavailable", "It is gone."),
+    (replace(GOOD, unheld=("p",), frozen="It is less."), "BudgetAdmitted", "False", "Frozen", "It is less."),
     (replace(GOOD, unheld=("p",)), "BudgetAdmitted", "False", "UnheldPods", "before these pods ran: p"),
     (GOOD, "Available", "True", "MinimumReplicasReady", "at least 1"),
     (replace(GOOD, conflict="Taken."), "Available", "False", "NameConflict", "Taken."),

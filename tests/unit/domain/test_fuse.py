@@ -93,3 +93,11 @@ def test_every_deletion_says_why() -> None:
 def test_an_old_book_proves_its_own_holds_and_nothing_of_other_pods_for_a_horizon(age: int, deleted: list[str]) -> None:
     verdict = judge([pod(), pod("x")], book("a"), NOW + age, read_at=NOW)
     assert [one.pod.uid for one in verdict.delete] == deleted
+
+
+def test_a_frozen_book_condemns_nobody() -> None:
+    pods = [pod(), pod("x"), pod("b", gated=True, node=None)]
+    verdict = judge(pods, book("a", "b"), HOLD, frozen=True)
+    assert verdict.delete == ()
+    assert [one.uid for one in verdict.spared] == ["a", "x", "b"]
+    assert judge(pods, book("a", "b"), HOLD - 1, frozen=True).spared == (pods[1],)

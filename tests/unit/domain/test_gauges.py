@@ -4,8 +4,12 @@ from modelservice.domain.costs import Denial
 from modelservice.domain.gauges import (
     AVAILABLE,
     COST,
+    FROZEN,
     GAUGES,
     HELD,
+    LEDGER_RATE,
+    LEDGER_SPENT,
+    LEDGER_TIME,
     LIMIT,
     PERIOD_END,
     PERIOD_START,
@@ -25,6 +29,7 @@ from modelservice.domain.gauges import (
     Gauge,
     Reading,
     read_book,
+    read_evidence,
     read_prices,
     read_troubles,
 )
@@ -82,17 +87,31 @@ def test_the_next_period_takes_over_at_its_start() -> None:
 
 def test_troubles_name_whom_they_concern() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
-    seen = list(read_troubles([denial], [replace(denial, policy="team/trial")], {"team/embed": 1}, usable=False))
+    seen = list(
+        read_troubles([denial], [replace(denial, policy="team/trial")], {"team/embed": 1}, usable=False, frozen=True)
+    )
     assert values(seen, REFUSED) == {("team/monthly", "team/chat", "Rate"): 3}
     assert values(seen, WOULD_REFUSE) == {("team/trial", "team/chat", "Rate"): 3}
     assert values(seen, UNHELD) == {("team/embed",): 1}
     assert values(seen, USABLE) == {(): 0}
+    assert values(seen, FROZEN) == {(): 1}
+
+
+def test_the_evidence_is_what_each_period_of_the_book_has_cost_before_corrections() -> None:
+    book = book_of()
+    july = book.accounts[1]
+    seen = list(read_evidence(book, "uid/ns"))
+    period = ("uid/ns", *MONTHLY, str(july.start), str(july.end))
+    assert values(seen, LEDGER_SPENT)[period] == book.posted(july) - july.adjustments
+    assert values(seen, LEDGER_RATE)[period] == 8_200_001
+    assert values(seen, LEDGER_TIME) == {("uid/ns",): NOW}
 
 
 def test_every_gauge_has_a_reading_with_its_labels() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
     seen = [
         *read_book(book_of(), ["team/monthly"], NOW),
+        *read_evidence(book_of(), "uid/ns"),
         *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
         *read_prices([PRICED_POOL], NOW),
     ]

@@ -261,3 +261,20 @@ def test_a_budget_made_anew_in_another_currency_pays_for_what_runs_and_for_nothi
     assert own.counts == {"chat-cpu": 1}
     assert own.refused is not None
     assert (own.refused.why.blocked_by, own.refused.why.currency, own.refused.pods) == (Blocked.CURRENCY, "EUR", 2)
+
+
+def test_of_a_frozen_book_what_runs_stays_known_or_not_and_nothing_is_added() -> None:
+    there = (deployed("chat-cpu", replicas=3, ready=2),)
+    pods = {"a": running("a"), "b": running("b"), "c": pod("c"), "d": pod("d", gated=False)}
+
+    def funded(count: int, **more: object) -> int:
+        made = plan(snapshot(view(count, CPU, deployed=there), **{"pods": pods, "frozen": True, **more}), NOW)
+        own = made.services[CHAT]
+        assert own.refused is None
+        assert made.funding["ns/chat-cpu"].count == own.funded
+        return own.funded
+
+    assert funded(3) == 2
+    assert funded(1) == 1
+    assert funded(3, policies=(policy(limit=1),)) == 2
+    assert funded(3, frozen=False) == 3

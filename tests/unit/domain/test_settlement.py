@@ -260,3 +260,22 @@ def test_a_budget_that_begins_to_bind_pays_for_as_much_of_what_runs_as_it_has_mo
         assert {deletion.pod.uid for deletion in made.delete} == set(uids[kept:])
         assert made.book.insolvent() == ()
     assert len(bound(USD // 10).delete) == len(uids)
+
+
+def test_of_a_frozen_book_what_runs_is_paid_on_and_nothing_is_started_or_stopped() -> None:
+    first = step(Book(), [pod("a"), pod("b")], funding(2)).book
+    seen = {one.uid: one for one in (running("a"), pod("b"), pod("c"), running("lost"))}
+
+    def frozen(now: int, team: Policy = TEAM) -> Settlement:
+        return settle(first, now, Evidence(now, seen), [team], {WORK: funding(4)}, 10, frozen=True)
+
+    soon = frozen(NOW + 1801)
+    assert (soon.ungate, soon.delete) == ((), ())
+    assert units(soon.book) == {"a", "b", "lost"}
+    assert [one.uid for one in soon.adopted] == ["lost"]
+    assert soon.book.placements[WORK].hold_through == NOW + 1801 + HOUR
+    poor = frozen(NOW + HOUR + 500, policy(limit=3_550_000))
+    assert poor.delete == ()
+    assert set(poor.book.placements) == {WORK}
+    assert poor.refusals[WORK].blocked_by is Blocked.LIMIT
+    assert poor.changed

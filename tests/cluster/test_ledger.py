@@ -1,0 +1,125 @@
+"""A book that was deleted or put back under running services: nothing is lost, and nobody pays twice for the fault."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from cluster import Cluster
+from modelservice.adapters.kube import Kube
+from modelservice.cli.ledger import acknowledge
+from modelservice.domain.book import Book
+from modelservice.domain.codec import decode
+
+from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.scenes import Scene, conditions, policy, staged
+
+
+@pytest.fixture
+async def scene(
+    cluster: Cluster, kube: Kube, namespace: str, nodes: FakeNodes, operators: Runs
+) -> AsyncIterator[Scene]:
+    """A pod of 1 cpu costs 10.00 USD an hour."""
+    async with staged(Scene(cluster, kube, namespace, nodes, operators), nodes=2, price="40.00") as made:
+        yield made
+
+
+async def delete_book(scene: Scene) -> None:
+    stored = await scene.get("BudgetLedger", "open")
+    await scene.kube.delete("BudgetLedger", scene.namespace, "open", uid=stored["metadata"]["uid"])
+
+
+async def frozen(scene: Scene, because: str) -> Book:
+    """The book once it is there again and frozen for that reason."""
+
+    async def seen() -> dict[str, Any] | None:
+        found = (await scene.kube.list("BudgetLedger", namespace=scene.namespace)).items
+        return next((one for one in found if because in (one.get("freeze") or {}).get("because", "")), None)
+
+    stored = await until(f"a book that is frozen since {because}", seen) or {}
+    message = await scene.condition("chat", "BudgetAdmitted", "False", "Frozen")
+    assert because in message
+    assert "modelservice ledger acknowledge" in message
+    return decode(stored["book"])
+
+
+async def budget(scene: Scene, reason: str) -> dict[str, Any]:
+    """The budget once its condition has that reason."""
+
+    async def seen() -> dict[str, Any] | None:
+        found = await scene.get("BudgetPolicy", "team")
+        return found if conditions(found).get("Ready", {}).get("reason") == reason else None
+
+    return await until(f"the budget to say {reason}", seen) or {}
+
+
+async def running(scene: Scene) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in await scene.pods("chat") if "nodeName" in pod["spec"]}
+
+
+def units(book: Book) -> set[str]:
+    return {uid for placement in book.placements.values() for uid in placement.units}
+
+
+def spent(book: Book) -> int:
+    return sum(book.posted(account) for account in book.accounts)
+
+
+async def test_a_book_that_is_deleted_put_back_or_lost_with_the_operator_is_frozen_and_has_all_that_was_spent(
+    scene: Scene,
+) -> None:
+    await scene.create(policy("team", scene.namespace))
+    operator = await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+    first = await running(scene)
+    old = await scene.get("BudgetLedger", "open")
+
+    await delete_book(scene)
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
+    book = await frozen(scene, "The book was deleted.")
+    assert units(book) == first == await running(scene)
+    assert spent(book) >= spent(decode(old["book"]))
+    assert "acknowledge" in conditions(await budget(scene, "Frozen"))["Ready"]["message"]
+    assert (await scene.get("BudgetPolicy", "team"))["status"]["guarantee"]["level"] == "BestEffort"
+
+    assert "The book was deleted." in await acknowledge(scene.kube, scene.namespace)
+    await scene.ready("chat", 2)
+    both = await running(scene)
+    assert first < both
+    assert "nothing to acknowledge" in await acknowledge(scene.kube, scene.namespace)
+
+    before = await scene.get("BudgetLedger", "open")
+    await scene.kube.replace({**before, "book": old["book"]}, manager="tests")
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 3)
+    book = await frozen(scene, "The book was put back to ")
+    assert units(book) == both == await running(scene)
+    assert spent(book) >= spent(decode(before["book"]))
+    await acknowledge(scene.kube, scene.namespace)
+    await scene.ready("chat", 3)
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
+    await scene.ready("chat", 2)
+
+    async def closed() -> bool:
+        return any(account.closed for account in (await scene.book()).accounts)
+
+    await until("the third pod to be closed", closed)
+    two, known = await running(scene), spent(await scene.book())
+
+    async def told() -> bool:
+        status = (await scene.get("BudgetPolicy", "team"))["status"]
+        return status["ratePerHour"] == "20.00" and float(status["spent"]) * 10**6 >= known
+
+    await until("the status to say what was spent", told, seconds=90)
+    await scene.runs.stop(operator)
+    await delete_book(scene)
+    await scene.operate()
+    book = await frozen(scene, "There was no book, although 2 pods run")
+    assert units(book) == two == await running(scene)
+    assert spent(book) >= known
+    (child,) = await scene.deployments("chat")
+    assert child["spec"]["replicas"] == 2
+    await acknowledge(scene.kube, scene.namespace)
+    await scene.condition("chat", "BudgetAdmitted", "True", "Held")
+    assert await running(scene) == two
