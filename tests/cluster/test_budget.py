@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
-from modelservice.domain.codec import decode
+from modelservice.domain.book import Account, Book, Line
+from modelservice.domain.codec import decode, encode
+from modelservice.domain.limits import CarryOver, Unused
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
-from tests.cluster.scenes import Scene, Versions, cluster_policy, conditions, policy, staged
+from tests.cluster.scenes import OURS, Scene, Versions, cluster_policy, conditions, policy, staged
 
 GATE = "modelservice.dev/budget"
 
@@ -160,6 +164,37 @@ async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon
     assert budget["status"]["limit"] == "2.50"
     assert budget["status"]["ratePerHour"] == "2.00"
     assert float(budget["status"]["available"]) < 1.05
+
+
+async def test_what_a_past_day_left_unused_pays_for_a_pod_today(scene: Scene) -> None:
+    today = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
+    line = Line(f"{scene.namespace}/old", "Inference", scene.pool, 400_000)
+    past = Account(f"{scene.namespace}/team", today - 2 * 86400, today - 86400, "USD", 1_000_000, lines=(line,))
+    past = replace(past, carry_over=CarryOver(unused=Unused.ALL))
+    await scene.create(manifest(OURS, "BudgetLedger", "open", scene.namespace, book=encode(Book(past.end, (past,)))))
+    await scene.create(policy("team", scene.namespace, limit="1.00", carryOver={"unused": "All"}))
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+
+    async def reported() -> dict[str, Any] | None:
+        status = (await scene.get("BudgetPolicy", "team")).get("status") or {}
+        return status if "adjustments" in status else None
+
+    status = await until("the budget to show what is carried", reported) or {}
+    assert status["adjustments"] == {"carried": "0.60", "carriedIs": "Final", "corrected": "0.00"}
+    assert status["limit"] == "1.60"
+
+    async def kept() -> dict[str, Any] | None:
+        pages = (await scene.kube.list("BudgetLedger", namespace=scene.namespace)).items
+        return next((one["page"] for one in pages if "page" in one), None)
+
+    page = await until("the page of that day", kept) or {}
+    assert (page["limit"], page["posted"], page["carryOver"]) == (
+        1_000_000,
+        400_000,
+        {"overspend": "Carry", "unused": "All"},
+    )
 
 
 async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Versions) -> None:

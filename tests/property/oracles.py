@@ -147,13 +147,13 @@ class Oracle:
             if rate < max(pod.workload.true_rate(start), pod.workload.true_rate(end - 1)):
                 raise Violation(f"I2 coverage: {pod.uid} is held at {rate}, its true price is higher")
 
-    def _spared(self) -> set[str]:
+    def spared(self) -> set[str]:
         """The policies that pay for pods that a person has spared: their limits are not promised."""
         pods = (pod for pod in self.world.pods.values() if pod.spared_until is not None)
         return {policy for pod in pods for policy in pod.workload.policies}
 
     def _true_spend(self, book: Figures) -> None:
-        spared = self._spared()
+        spared = self.spared()
         for key, account in book.accounts.items():
             start, end = account["start"] * TENTHS, min(account["end"] * TENTHS, self.world.now)
             true: dict[str, int] = defaultdict(int)
@@ -176,7 +176,7 @@ class Oracle:
 
     def _solvency(self, before: Figures, book: Figures) -> None:
         """Worst <= limit, without what is posted past the end of a hold while the proof of the pod's end is awaited."""
-        spared = self._spared()
+        spared = self.spared()
         for key, account in book.accounts.items():
             nominal, limit = book.nominal[key], account["limit"]
             self.limits[key] = max(self.limits.get(key, 0), limit)

@@ -9,16 +9,18 @@ from random import Random
 
 from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.ledger import Policy
-from modelservice.domain.limits import Override
+from modelservice.domain.limits import CarryOver, Override, Overspend, Unused
 from modelservice.domain.periods import Calendar, Period, Span, Window
 from modelservice.domain.scope import Scope
 from modelservice.domain.specs import Role
 
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
+from tests.property.carried import Carried
 from tests.property.oracles import Oracle
 from tests.property.world import TENTHS, Quirks, Workload, World
 
 EPOCH = 1_790_000_000
+CARRY_OVERS = [CarryOver(overspend, unused) for overspend in Overspend for unused in Unused]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
         ahead = rng.choice([300, 900]) if rng.random() < 0.2 else HORIZON_SECONDS
         pools = frozenset(w.pool for w in workloads.values() if name in w.policies) or frozenset({"none"})
         scope = Scope(pools=pools)
-        policies.append(Policy(name, "USD", limit, period, cap, scope=scope, enforcement=mode, horizon=ahead))
+        made = Policy(name, "USD", limit, period, cap, scope=scope, enforcement=mode, horizon=ahead)
+        recurs = isinstance(period, Shifts)
+        policies.append(replace(made, carry_over=CARRY_OVERS[limit % len(CARRY_OVERS)]) if recurs else made)
     begin = epoch * TENTHS
     world = World(rng, begin, workloads, Quirks())
     return world, Spec([(begin, tuple(policies))])
@@ -103,6 +107,7 @@ class Run:
         periods = {policy.name: policy.period for policy in self.spec.policies[0][1]}
         windows = {name: (p.start, p.end) for name, p in periods.items() if isinstance(p, Window)}
         self.oracle = Oracle(self.world, windows)
+        Carried(self.world, self.oracle)
         self.operators = [
             Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60)) for _ in range(2)
         ]

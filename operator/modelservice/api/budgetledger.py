@@ -36,6 +36,15 @@ class Extra(Shape):
     ended: Annotated[Seconds | None, Field(description="When it ended; absent while it counts.")] = None
 
 
+class CarryOver(Shape):
+    """What a period leaves to later ones."""
+
+    overspend: Annotated[
+        Literal["Carry", "Forget"], Field(description="Carry: the next period pays for what was spent too much.")
+    ]
+    unused: Annotated[Literal["None", "All"], Field(description="All: a later period gets what was not used.")]
+
+
 class Account(Shape):
     """One policy's money in one period."""
 
@@ -52,6 +61,15 @@ class Account(Shape):
         Field(max_length=20, description="Overrides of the period; the last may count."),
         ATOMIC,
     ] = ()
+    owed: Annotated[
+        Micros | None, Field(description="What the period before spent too much, in micro-units; the limit is lower.")
+    ] = None
+    saved: Annotated[
+        Micros | None, Field(description="What earlier periods did not use, in micro-units; the limit is higher.")
+    ] = None
+    carry_over: Annotated[
+        CarryOver | None, Field(description="What it leaves to later periods; absent: only what was spent too much.")
+    ] = None
     max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
     enforcement: Annotated[
         Literal["Soft", "DryRun"] | None, Field(description="That the limit refuses nothing; absent: it does.")

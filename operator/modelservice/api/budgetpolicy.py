@@ -131,6 +131,19 @@ class Override(Shape):
     ]
 
 
+class CarryOver(Shape):
+    """What a period leaves to later ones."""
+
+    overspend: Annotated[
+        Literal["Carry", "Forget"],
+        Field(description="Carry: what was spent beyond the limit is taken from that of the next period."),
+    ] = "Carry"
+    unused: Annotated[
+        Literal["None", "All"],
+        Field(description="All: what was not spent is added to a later limit once the period is final."),
+    ] = "None"
+
+
 class BudgetSpec(Shape):
     """What is decided: the parts that both kinds share."""
 
@@ -174,6 +187,9 @@ class BudgetSpec(Shape):
     override: Annotated[
         Override | None, Field(description="More money until a time; absent means the limit as it is.")
     ] = None
+    carry_over: Annotated[
+        CarryOver | None, Field(description="What a period leaves to later ones; absent means its defaults.")
+    ] = None
     period: Annotated[
         Period,
         Field(description="What the limit is for."),
@@ -187,6 +203,12 @@ class BudgetSpec(Shape):
 
 SOFT_LIMIT_RULE = rule(
     "!has(self.softLimit) || double(self.softLimit) < double(self.limit)", "softLimit must be lower than limit."
+)
+
+
+CARRY_OVER_RULE = rule(
+    "!has(self.carryOver) || !has(self.period.window)",
+    "carryOver must not be set with period.window: no period follows a window.",
 )
 
 
@@ -248,6 +270,22 @@ class OverrideStatus(Shape):
     reason: Annotated[str, Field(max_length=256, description="Why, as it was given.")]
 
 
+class AdjustmentsStatus(Shape):
+    """What changes the figures of the period besides its limit and its pods."""
+
+    carried: Annotated[
+        MoneyText,
+        Field(description="So much of limit is what earlier periods did not use; negative: what they spent too much."),
+    ]
+    carried_is: Annotated[
+        Literal["Provisional", "Final"],
+        Field(description="Provisional: late costs of the period before may still change what is carried."),
+    ]
+    corrected: Annotated[
+        MoneyText, Field(description="Taken back of spent, where a pod is proven to have ended earlier; never above 0.")
+    ]
+
+
 class WouldRefuse(Shape):
     """Pods of one service that enforcement Hard would refuse, with the figures of when that began."""
 
@@ -280,9 +318,13 @@ class BudgetPolicyStatus(Shape):
     conditions: Annotated[Conditions, Field(description="The aspects of the state; Ready sums them up.")] = ()
     period: Annotated[PeriodStatus | None, Field(description="The current period.")] = None
     limit: Annotated[
-        MoneyText | None, Field(description="The limit that is stored in the book, an override in force included.")
+        MoneyText | None,
+        Field(description="The limit that is stored in the book, what is carried and an override in force included."),
     ] = None
     override: Annotated[OverrideStatus | None, Field(description="The override that is in force.")] = None
+    adjustments: Annotated[
+        AdjustmentsStatus | None, Field(description="What is carried over from earlier periods, and corrections.")
+    ] = None
     spent: Annotated[MoneyText | None, Field(description="Spent in this period up to asOf.")] = None
     held: Annotated[MoneyText | None, Field(description="Set aside for pods that run or may start, beyond spent.")] = (
         None
@@ -316,7 +358,7 @@ class BudgetPolicy(Shape):
     api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
     kind: Literal["BudgetPolicy"] = "BudgetPolicy"
     metadata: ObjectMeta
-    spec: Annotated[BudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE]
+    spec: Annotated[BudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE, CARRY_OVER_RULE]
     status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()
 
 
@@ -334,5 +376,5 @@ class ClusterBudgetPolicy(Shape):
     api_version: Literal["modelservice.dev/v1alpha1"] = API_VERSION
     kind: Literal["ClusterBudgetPolicy"] = "ClusterBudgetPolicy"
     metadata: ObjectMeta
-    spec: Annotated[ClusterBudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE]
+    spec: Annotated[ClusterBudgetPolicySpec, Field(description="What is decided."), SOFT_LIMIT_RULE, CARRY_OVER_RULE]
     status: Annotated[BudgetPolicyStatus, Field(description="What the book says.")] = BudgetPolicyStatus()

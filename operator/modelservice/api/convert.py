@@ -25,7 +25,7 @@ from modelservice.api.service_status import ModelServiceStatus
 from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.demand import Scaling
 from modelservice.domain.ledger import Policy
-from modelservice.domain.limits import Override
+from modelservice.domain.limits import DEBTS_ONLY, CarryOver, Override, Overspend, Unused
 from modelservice.domain.money import parse_amount, parse_price
 from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
@@ -204,6 +204,7 @@ def closed_policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:
 
 def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) -> Policy:
     spec, meta = obj.spec, obj.metadata
+    carry = spec.carry_over
     return Policy(
         name=f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name,
         currency=spec.currency,
@@ -214,6 +215,7 @@ def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) ->
         enforcement=Enforcement(spec.enforcement),
         horizon=spec.admission.horizon_seconds if spec.admission is not None else HORIZON_SECONDS,
         soft_limit=parse_amount(spec.soft_limit) if spec.soft_limit is not None else None,
+        carry_over=CarryOver(Overspend(carry.overspend), Unused(carry.unused)) if carry is not None else DEBTS_ONLY,
     )
 
 

@@ -38,7 +38,18 @@ from modelservice.ports import EventSink
 
 UNTIL_READ = 1.0
 """Seconds until a policy is looked at again after a start, before the book has been read."""
-FIGURES = ("period", "limit", "override", "spent", "held", "available", "ratePerHour", "forecast", "asOf")
+FIGURES = (
+    "period",
+    "limit",
+    "override",
+    "adjustments",
+    "spent",
+    "held",
+    "available",
+    "ratePerHour",
+    "forecast",
+    "asOf",
+)
 """What of the status comes from the book; it stays while the book cannot be read and when a window is over."""
 
 MOST_OBJECTIONS = 100
@@ -167,6 +178,11 @@ class Budgets:
             },
             "limit": format_amount(account.limit),
             **({"override": override_row(account.extra)} if account.extra is not None else {}),
+            "adjustments": {
+                "carried": format_amount(account.carried),
+                "carriedIs": "Final" if seen.final else "Provisional",
+                "corrected": format_amount(account.adjustments),
+            },
             "spent": format_amount(seen.spent),
             "held": format_amount(seen.held),
             "available": format_amount(seen.available),
@@ -175,7 +191,7 @@ class Budgets:
         }
         if foreseen is not None:
             fresh["forecast"] = _foreseen(foreseen)
-        steady = ("period", "limit", "override", "ratePerHour")
+        steady = ("period", "limit", "override", "adjustments", "ratePerHour")
         same = all(before.get(name) == fresh.get(name) for name in steady)
         if same and not self._news(before, seen, now) and not _told_otherwise(before, foreseen, now):
             return {name: before[name] for name in FIGURES if name in before}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from .limits import Extra, in_force
+from .limits import DEBTS_ONLY, CarryOver, Extra, in_force
 from .money import cost
 from .prices import Billing
 
@@ -152,9 +152,10 @@ class Line:
 class Account:
     """One policy in one period ``[start, end)``.
 
-    ``base`` is the amount of the policy and ``extras`` are its overrides; both make the ``limit``. ``max_rate`` bounds
-    the rate of all open units together; it and the limit bind only under hard enforcement. A sealed account is final:
-    its lines are the period's cost.
+    ``base`` is the amount of the policy, ``extras`` are its overrides, ``owed`` is what the period before spent too
+    much and ``saved`` what earlier ones did not use: they make the ``limit``. ``carry_over`` says what this one leaves.
+    ``max_rate`` bounds the rate of all open units together; it and the limit bind only under hard enforcement. A sealed
+    account is final: its lines are the period's cost.
     """
 
     policy: str
@@ -167,6 +168,9 @@ class Account:
     lines: tuple[Line, ...] = ()
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
+    carry_over: CarryOver = DEBTS_ONLY
+    owed: int = 0
+    saved: int = 0
 
     @property
     def extra(self) -> Extra | None:
@@ -176,7 +180,17 @@ class Account:
     @property
     def limit(self) -> int:
         """The most that the period may cost."""
-        return self.base + (self.extra.override.amount if self.extra else 0)
+        return max(0, self.own + (self.extra.override.amount if self.extra else 0))
+
+    @property
+    def own(self) -> int:
+        """The amount of the policy with what is carried over; negative when more is owed than that."""
+        return self.base + self.carried
+
+    @property
+    def carried(self) -> int:
+        """What earlier periods leave to this one; negative when they leave a debt."""
+        return self.saved - self.owed
 
     @property
     def key(self) -> tuple[str, int]:

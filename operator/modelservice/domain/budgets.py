@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelservice.domain.book import Account, Blocked, Book
+from modelservice.domain.carryover import is_final
 from modelservice.domain.conditions import Condition
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.ledger import Policy
@@ -36,13 +37,17 @@ SOFT_LIMIT_REASONS = frozenset({"NotPassed", "SoftLimitPassed"})
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Micro-units of one account at one time; `rate` per hour of all open units."""
+    """Micro-units of one account at one time; `rate` per hour of all open units.
+
+    `final` unless what is carried over to the period may still change.
+    """
 
     account: Account
     spent: int
     held: int
     available: int
     rate: int
+    final: bool = True
 
 
 def figures(book: Book, policy: str, now: int) -> Figures | None:
@@ -52,16 +57,22 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
         return None
     account = next((account for account in begun if account.covers(now)), begun[-1])
     spent, worst = book.posted(account, now), book.worst(account)
-    return Figures(account, spent, max(0, worst - spent), max(0, account.limit - max(worst, spent)), book.rate(policy))
+    held, available = max(0, worst - spent), max(0, account.limit - max(worst, spent))
+    return Figures(account, spent, held, available, book.rate(policy), is_final(book, account))
 
 
 def limit_text(account: Account) -> str:
-    """The limit with its currency, and what of it is extra."""
+    """The limit with its currency, what of it is extra, and what is carried over."""
+    parts = []
+    if account.extra is not None:
+        override = account.extra.override
+        parts.append(f"{format_amount(override.amount)} of it extra until {format_time(override.until)}")
+    if account.saved:
+        parts.append(f"{format_amount(account.saved)} of it unused before")
+    if account.owed:
+        parts.append(f"{format_amount(account.owed)} less for what was spent too much before")
     text = f"{format_amount(account.limit)} {account.currency}"
-    if account.extra is None:
-        return text
-    override = account.extra.override
-    return f"{text} ({format_amount(override.amount)} of it extra until {format_time(override.until)})"
+    return f"{text} ({', '.join(parts)})" if parts else text
 
 
 def override_text(account: Account) -> str:
@@ -129,7 +140,8 @@ def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tupl
         over = format_amount(seen.spent + seen.held - seen.account.limit)
         text = (
             f"{over} {currency} more is spent and held than the limit of {limit} allows, since the limit was lowered, "
-            "an override ended or a pod ran without a hold: nothing is started or renewed until that is over."
+            "an override ended, the period before cost more or a pod ran without a hold: "
+            "nothing is started or renewed until that is over."
         )
         return "False", "LimitLowered", text
     left = format_amount(seen.available)

@@ -17,9 +17,11 @@ All numbers are integers: seconds since the epoch, micro-units, micro-units per 
 ``from`` of a billing when it is Ungate, ``horizon`` of a placement when it is 3600, and ``advisory``, its policies that
 only count, when there are none.
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
-"reason": .., "ended": ..}``, the last in force unless it has ``ended``; and then ``base``, the limit without them.
-``limit``, ``posted`` and ``held`` follow from the rest: they let anybody check posted + held <= limit, and reading
-refuses a book in which they do not fit. Placements without units are not written.
+"reason": .., "ended": ..}``, the last in force unless it has ``ended``; ``owed`` and ``saved`` when earlier periods
+left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts
+are carried; and ``base``, the amount of the policy, when the limit is another one. ``limit``, ``posted`` and ``held``
+follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book in which they do not
+fit. Placements without units are not written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -30,7 +32,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
-from .limits import Extra, Override
+from .limits import DEBTS_ONLY, CarryOver, Extra, Override, Overspend, Unused
 from .prices import Billing, BillingStart
 
 Json = Mapping[str, Any]
@@ -124,6 +126,12 @@ def _encode_account(account: Account) -> dict[str, Any]:
         row["base"] = account.base
     if account.extras:
         row["extras"] = [_encode_extra(extra) for extra in account.extras]
+    if account.carry_over != DEBTS_ONLY:
+        row["carryOver"] = {"overspend": account.carry_over.overspend.value, "unused": account.carry_over.unused.value}
+    if account.owed:
+        row["owed"] = account.owed
+    if account.saved:
+        row["saved"] = account.saved
     return row
 
 
@@ -139,6 +147,7 @@ def _decode_extra(row: Json) -> Extra:
 
 def _decode_account(row: Json) -> Account:
     lines = (Line(r["service"], r["role"], r["pool"], r["closed"], r["adjusted"]) for r in row.get("lines", ()))
+    carry = row.get("carryOver")
     account = Account(
         policy=row["policy"],
         start=row["start"],
@@ -150,6 +159,9 @@ def _decode_account(row: Json) -> Account:
         lines=tuple(lines),
         enforcement=Enforcement(row.get("enforcement", Enforcement.HARD)),
         extras=tuple(map(_decode_extra, row.get("extras", ()))),
+        carry_over=DEBTS_ONLY if carry is None else CarryOver(Overspend(carry["overspend"]), Unused(carry["unused"])),
+        owed=row.get("owed", 0),
+        saved=row.get("saved", 0),
     )
     if account.limit != row["limit"]:
         raise ValueError(f"{account.policy} from {account.start} states the limit {row['limit']}, not {account.limit}")

@@ -53,7 +53,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open."""
+    """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open.
+
+    The limit is lower by ``owed``, what the period before spent too much, and higher by ``saved``, what earlier ones
+    did not use.
+    """
 
     policy: str
     currency: str
@@ -67,6 +71,8 @@ class Statement:
     holding: Mapping[Key, int] = field(default_factory=dict)
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
+    owed: int = 0
+    saved: int = 0
 
     @property
     def binds(self) -> bool:
@@ -171,6 +177,8 @@ def _statement(book: Book, account: Account) -> Statement:
         holding=holds(book, account),
         enforcement=account.enforcement,
         extras=account.extras,
+        owed=account.owed,
+        saved=account.saved,
     )
 
 

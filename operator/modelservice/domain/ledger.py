@@ -22,7 +22,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
-from .limits import Override, lapse_extras, renew_extras
+from .carryover import leave_unused, settle_debts
+from .limits import DEBTS_ONLY, CarryOver, Override, lapse_extras, renew_extras
 from .money import cost
 from .periods import Period, Span, Window
 from .scope import Scope
@@ -54,6 +55,7 @@ class Policy:
     soft_limit: int | None = None
     horizon: int = HORIZON_SECONDS
     override: Override | None = None
+    carry_over: CarryOver = DEBTS_ONLY
 
     @property
     def binds(self) -> bool:
@@ -72,7 +74,8 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
     Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending. A
     changed calendar or zone counts from the end of the last account on. The currency of an account never changes: a
     policy made anew in another one leaves the limit of an open account as it was. An override counts in the accounts
-    that begin before its end, and in none any more when its time is over.
+    that begin before its end, and in none any more when its time is over. What a period leaves to others is decided by
+    its policy at its end.
     """
     accounts = {account.key: _lapsed(account, book.time) for account in book.accounts}
     for policy in policies:
@@ -82,7 +85,7 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
         for span in _missing_spans(book, policy):
             account = Account(policy.name, span.start, span.end, policy.currency, policy.limit)
             accounts[account.key] = _as_asked(account, policy, book.time)
-    return replace(book, accounts=tuple(accounts[key] for key in sorted(accounts)))
+    return settle_debts(replace(book, accounts=tuple(accounts[key] for key in sorted(accounts))))
 
 
 def _lapsed(account: Account, time: int) -> Account:
@@ -95,6 +98,7 @@ def _as_asked(account: Account, policy: Policy, time: int) -> Account:
         base=policy.limit,
         max_rate=policy.max_rate,
         enforcement=policy.enforcement,
+        carry_over=policy.carry_over,
         extras=renew_extras(account.extras, policy.override, account.start, account.end, time),
     )
 
@@ -188,9 +192,11 @@ def release(book: Book, uid: str) -> Book:
 def seal(book: Book) -> Book:
     """Make accounts final that ended ``SEAL_AFTER_SECONDS`` ago and in which no unproven unit is held.
 
-    Units that live on keep their start; what they cost in the sealed period moves into its lines.
+    Units that live on keep their start; what they cost in the sealed period moves into its lines. What the period has
+    not used goes to the present one, where it is carried over.
     """
-    accounts = []
+    book = settle_debts(book)
+    accounts, final = {account.key: account for account in book.accounts}, []
     for account in book.accounts:
         waiting = any(
             account.policy in p.terms.rates and not unit.proven and unit.start < account.end
@@ -198,10 +204,11 @@ def seal(book: Book) -> Book:
             for unit in p.units.values()
         )
         if not account.sealed and account.end + SEAL_AFTER_SECONDS <= book.time and not waiting:
-            accounts.append(_sealed(book, account))
-        else:
-            accounts.append(account)
-    return replace(book, accounts=tuple(accounts))
+            final.append(_sealed(book, account))
+            accounts[account.key] = final[-1]
+    if not final:
+        return book
+    return settle_debts(leave_unused(replace(book, accounts=tuple(accounts.values())), final))
 
 
 def _sealed(book: Book, account: Account) -> Account:

@@ -3,9 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 MOST_EXTRAS = 20
 """So many overrides of one period are remembered, the latest ones."""
+
+
+class Overspend(StrEnum):
+    """Whether the next period pays for what was spent too much."""
+
+    CARRY = "Carry"
+    FORGET = "Forget"
+
+
+class Unused(StrEnum):
+    """How much of what was not used a later period gets."""
+
+    NONE = "None"
+    ALL = "All"
+
+
+@dataclass(frozen=True, slots=True)
+class CarryOver:
+    """What a period leaves to later ones."""
+
+    overspend: Overspend = Overspend.CARRY
+    unused: Unused = Unused.NONE
+
+
+DEBTS_ONLY = CarryOver()
+"""What is carried over unless a policy says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from modelservice.domain.costs import By, Denial, Phase, Statement
 from modelservice.domain.money import format_amount
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
-from modelservice.render.costtext import NOTHING, column, say_extras, share
+from modelservice.render.costtext import NOTHING, column, say_carried, say_extras, share
 from modelservice.render.markup import Content, Markup, element
 from modelservice.render.style import STYLE
 
@@ -56,12 +56,13 @@ def _section(statement: Statement, periods: Sequence[Statement]) -> Markup:
         ),
     ]
     over = [element("h3", "Period by period"), history(periods), _history_legend()] if len(periods) > 1 else []
+    told = [*say_carried(statement), *say_extras(statement)]
     return element(
         "section",
         element("h2", statement.policy),
         element("p", title, class_="quiet"),
         element("p", _summary(statement), class_="summary"),
-        [element("p", f"{line[0].upper()}{line[1:]}", class_="quiet") for line in say_extras(statement)],
+        [element("p", f"{line[0].upper()}{line[1:]}", class_="quiet") for line in told],
         _tiles(statement),
         charts,
         tables,

@@ -67,6 +67,18 @@ def say_extras(statement: Statement) -> list[str]:
     return lines
 
 
+def say_carried(statement: Statement) -> list[str]:
+    """A sentence each for what earlier periods left to this one, unused money and a debt."""
+    lines = []
+    if statement.saved:
+        amount = f"{format_amount(statement.saved)} {statement.currency}"
+        lines.append(f"carried over: {amount} that earlier periods did not use, part of the limit")
+    if statement.owed:
+        amount = f"{format_amount(statement.owed)} {statement.currency}"
+        lines.append(f"carried over: {amount} that the period before spent too much, taken from the limit")
+    return lines
+
+
 def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By) -> str:
     """One table for each statement, and one of what is refused."""
     blocks = [_table(statement, by) for statement in statements] or [NOTHING]
@@ -83,7 +95,8 @@ def _table(statement: Statement, by: By) -> str:
     shares = [share(amount, statement.spent) for amount in spent]
     rows = [(by.value.upper(), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
     rows += zip(names, column(spent), shares, column(held), strict=True)
-    extras = [line for text in say_extras(statement) for line in wrap(text, WIDTH - 1)]
+    told = [*say_carried(statement), *say_extras(statement)]
+    extras = [line for text in told for line in wrap(text, WIDTH - 1)]
     return "\n".join(
         (f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, "lrrr"))
     )
@@ -150,6 +163,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "enforcement": statement.enforcement.value,
         "currency": statement.currency,
         "limit": format_amount(statement.limit),
+        "carried": format_amount(statement.saved - statement.owed),
         "overrides": [_extra(extra) for extra in statement.extras],
         "spent": format_amount(statement.spent),
         "held": format_amount(statement.held),

@@ -5,7 +5,7 @@ import pytest
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
 from modelservice.api.convert import closed_policy_of, policy_of
 from modelservice.domain.book import Enforcement
-from modelservice.domain.limits import Override
+from modelservice.domain.limits import CarryOver, Override, Overspend, Unused
 from modelservice.domain.periods import Calendar, Period, Window
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 
@@ -69,6 +69,13 @@ def test_an_override_ends_at_an_instant_whatever_its_zone() -> None:
     given = {"until": "1970-01-01T02:00:01.5+01:00", "extraAmount": "0.5", "reason": "a demo"}
     assert policy_of(budget(override=given)).override == Override(500_000, 3601, "a demo")
     assert policy_of(budget()).override is None
+
+
+def test_debts_are_carried_over_and_unused_money_is_not_unless_the_policy_says_otherwise() -> None:
+    assert policy_of(budget()).carry_over == CarryOver(Overspend.CARRY, Unused.NONE)
+    assert policy_of(budget(carryOver={})).carry_over == CarryOver(Overspend.CARRY, Unused.NONE)
+    given = policy_of(budget(carryOver={"overspend": "Forget", "unused": "All"}))
+    assert given.carry_over == CarryOver(Overspend.FORGET, Unused.ALL)
 
 
 @pytest.mark.parametrize("until", ["2026-07-01T00:00:00", "2026-02-30T00:00:00Z"])

@@ -10,7 +10,7 @@ from modelservice.controllers.budget import Budgets
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked, Enforcement, Refusal
-from modelservice.domain.ledger import advance, prove, set_policies
+from modelservice.domain.ledger import advance, close, prove, seal, set_policies
 from modelservice.domain.limits import Override
 from modelservice.domain.money import format_amount
 from modelservice.domain.planner import Refused
@@ -81,6 +81,10 @@ class Desk:
 
 def reasons(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+
+
+def ready(status: dict[str, Any]) -> str:
+    return next(str(one["message"]) for one in status["conditions"] if one["type"] == "Ready")
 
 
 async def test_a_soft_limit_that_is_passed_is_told_once_in_each_period() -> None:
@@ -174,6 +178,26 @@ async def test_an_override_is_told_when_it_begins_and_when_it_ends_and_not_for_e
         ),
         ("BudgetOverrideEnded", "The override is over: the limit of this period is 1.00 USD now."),
     ]
+
+
+async def test_what_is_carried_over_stands_in_the_status_and_says_whether_it_may_change() -> None:
+    desk = Desk()
+    desk.write(limit="2.00", enforcement="Soft")
+    asked = policy(2 * 10**6, enforcement=Enforcement.SOFT)
+    book = prove(admitted(opened(asked, of=terms(advisory=("team/monthly",))), "a"), "a", NOW, "n")
+    desk.world.book = book
+    assert (await desk.look(NOW + 60))["adjustments"] == {"carried": "0.00", "carriedIs": "Final", "corrected": "0.00"}
+    dear = policy(10**6, enforcement=Enforcement.SOFT)
+    early = set_policies(advance(book, MONTH_END - 60), [dear])
+    desk.world.book = late = set_policies(advance(early, MONTH_END + 60), [dear])
+    debt = format_amount(MONTH_END - NOW - 10**6)
+    status = await desk.look(MONTH_END + 60)
+    assert status["adjustments"] == {"carried": f"-{debt}", "carriedIs": "Provisional", "corrected": "0.00"}
+    assert f"of {status['limit']} USD ({debt} less for what was spent too much before)" in ready(status)
+    corrected = close(seal(advance(late, MONTH_END + 3600)), "a", MONTH_END + 100)
+    desk.world.book = corrected
+    status = await desk.look(MONTH_END + 3600)
+    assert status["adjustments"] == {"carried": f"-{debt}", "carriedIs": "Final", "corrected": "-0.0035"}
 
 
 async def test_the_last_figures_stay_when_the_book_does_not_say_them_any_more() -> None:

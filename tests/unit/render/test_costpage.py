@@ -186,6 +186,11 @@ def test_a_moment_is_told_in_utc() -> None:
     assert say_moment(NOW) == "11 Jul 2026, 12:00 UTC"
 
 
+def test_what_is_carried_over_is_told() -> None:
+    told = "Carried over: 5.00 USD that earlier periods did not use, part of the limit"
+    assert told in words(parse(page([july(saved=5 * UNITS)], [], [], NOW)))
+
+
 def test_an_override_is_told_as_it_was_written_and_is_no_markup() -> None:
     demo = july(extras=(Extra(Override(5 * UNITS, JULY + 60, "a <b>demo</b>"), JULY),))
     told = "Override 5.00 USD, 2026-07-01T00:00:00Z - 2026-07-01T00:01:00Z: a <b>demo</b>"

@@ -58,6 +58,15 @@ def test_overrides_of_a_period_are_told_with_their_time_and_reason() -> None:
     assert "ended" not in second
 
 
+def test_what_is_carried_over_is_told_in_words_and_as_one_figure() -> None:
+    july = replace(monthly()[0], owed=12 * UNITS, saved=5 * UNITS)
+    text = tables([july], [], By.SERVICE)
+    assert "\ncarried over: 5.00 USD that earlier periods did not use, part of the limit\n" in text
+    assert "\ncarried over: 12.00 USD that the period before spent too much, taken from the limit\n" in text
+    assert json.loads(as_json([july], [], By.SERVICE, NOW))["statements"][0]["carried"] == "-7.00"
+    assert "carried" not in tables(monthly(), [], By.SERVICE)
+
+
 def test_without_a_statement_the_table_says_what_to_do() -> None:
     assert tables([], [], By.SERVICE) == f"{NOTHING}\n"
 
