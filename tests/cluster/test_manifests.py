@@ -115,7 +115,7 @@ SMALLEST: Object = {
 
 def test_defaults_are_filled_in_and_nothing_else_is_touched(make: Any) -> None:
     spec = make(SMALLEST)["spec"]
-    assert spec.pop("suspend") is False
+    assert (spec.pop("suspend"), spec.pop("priority")) == (False, "Standard")
     assert spec["inference"].pop("minReplicas") == 1
     assert spec == SMALLEST["spec"]
 
@@ -192,6 +192,8 @@ STATUS: Object = {
         "have": "0",
         "currency": "USD",
         "replicas": 1,
+        "kept": "0.60",
+        "waiting": 1,
     },
     "lastFailure": {
         "pod": "chat-0",

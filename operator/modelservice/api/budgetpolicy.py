@@ -144,6 +144,25 @@ class CarryOver(Shape):
     ] = "None"
 
 
+class ClassShare(Shape):
+    """What one class of services is sure to have of a budget."""
+
+    priority: Annotated[Literal["Critical", "Standard", "Batch"], Field(description="The class: spec.priority.")]
+    min_share: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=6,
+            description="So much of the limit is closed to pods of other classes beyond their minReplicas, as a part "
+            'of 1, for example "0.25".',
+        ),
+        rule(
+            "self.matches('^(0|1|0[.][0-9]{1,4}|1[.]0{1,4})$') && double(self) > 0.0",
+            'minShare must be a part of 1 above 0 with at most 4 decimals, in quotes, for example "0.25".',
+        ),
+    ]
+
+
 class BudgetSpec(Shape):
     """What is decided: the parts that both kinds share."""
 
@@ -190,6 +209,15 @@ class BudgetSpec(Shape):
     carry_over: Annotated[
         CarryOver | None, Field(description="What a period leaves to later ones; absent means its defaults.")
     ] = None
+    classes: Annotated[
+        tuple[ClassShare, ...],
+        Field(max_length=3, description="What classes of services are sure to have; absent: the highest comes first."),
+        keyed("priority"),
+        rule(
+            "self.map(one, double(one.minShare)).sum() <= 1.0",
+            "The minShare of all classes must not be more than 1 together.",
+        ),
+    ] = ()
     period: Annotated[
         Period,
         Field(description="What the limit is for."),

@@ -30,6 +30,7 @@ from modelservice.domain.money import parse_amount, parse_price
 from modelservice.domain.periods import Calendar, Period, Window, load_zone
 from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.pricetable import Table
+from modelservice.domain.priorities import Priority
 from modelservice.domain.quantities import whole
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
@@ -64,6 +65,7 @@ def service_of(obj: ModelService) -> Service:
         inference=_inference(spec.inference) if spec.inference else None,
         training=_training(spec.training) if spec.training else None,
         labels=dict(meta.labels),
+        priority=Priority(spec.priority),
     )
 
 
@@ -216,6 +218,7 @@ def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) ->
         horizon=spec.admission.horizon_seconds if spec.admission is not None else HORIZON_SECONDS,
         soft_limit=parse_amount(spec.soft_limit) if spec.soft_limit is not None else None,
         carry_over=CarryOver(Overspend(carry.overspend), Unused(carry.unused)) if carry is not None else DEBTS_ONLY,
+        shares={Priority(one.priority): parse_amount(one.min_share) for one in spec.classes},
     )
 
 

@@ -159,6 +159,13 @@ class ModelServiceSpec(Shape):
     model: Annotated[Model | None, Field(description="The trained model to serve.")] = None
     training: Annotated[Training | None, Field(description="The run that makes the model to serve.")] = None
     inference: Annotated[Inference | None, Field(description="How to serve it; absent means train only.")] = None
+    priority: Annotated[
+        Literal["Critical", "Standard", "Batch"],
+        Field(
+            description="Its class. minReplicas of Critical and Standard are paid before more of any service, then the "
+            "higher class is; pods beyond that, and all of Batch, give way to a higher class."
+        ),
+    ] = "Standard"
     suspend: Annotated[
         bool, Field(description="Stop every pod of the service and start none; results of training stay.")
     ] = False

@@ -82,7 +82,13 @@ class Refusal(Shape):
     need: Annotated[MoneyText, Field(description="What one more pod needs: per hour for Rate, in all for Limit.")]
     have: Annotated[MoneyText, Field(description="What the budget has left for it, in the same measure.")]
     currency: Annotated[Currency, Field(description="The currency of both.")]
+    kept: Annotated[
+        MoneyText | None, Field(description="What the budget has beside that and keeps for others; absent: nothing.")
+    ] = None
     replicas: Annotated[Count, Field(description="How many pods are refused.")] = 0
+    waiting: Annotated[
+        Count, Field(description="How many of them start once pods that are being stopped have given their money back.")
+    ] = 0
 
 
 class Failure(Shape):

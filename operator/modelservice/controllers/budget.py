@@ -87,6 +87,7 @@ class Budgets:
             refused=self._refuses(policy),
             problem=problem,
             freeze=self.world.freeze,
+            unfunded=self._unfunded(policy),
             objections=objections,
         )
         soft = judge_soft_limit(policy, seen) if policy is not None else None
@@ -132,6 +133,11 @@ class Budgets:
         reasons = [plan.refused.why for plan in self.world.plan.services.values() if plan.refused is not None]
         reasons += [plan.expiring for plan in self.world.plan.services.values() if plan.expiring is not None]
         return any(why.policy == policy.name and why.blocked_by is Blocked.LIMIT for why in reasons)
+
+    def _unfunded(self, policy: Policy | None) -> int:
+        """What the policy lacks to keep all floors until the end of its period."""
+        lacks = [lack for plan in self.world.plan.services.values() for lack in plan.unfunded]
+        return sum(lack.need - lack.have for lack in lacks if policy is not None and lack.policy == policy.name)
 
     def _guarantee(self, policy: Policy | None, ready: Condition, now: int) -> dict[str, str]:
         """How far one may rely on a budget, given the pods in the namespaces that it reaches."""

@@ -76,6 +76,8 @@ class Draft:
             self.deployed,
             service.labels,
             self.namespace_labels,
+            service.priority,
+            service.inference.minimum if service.inference else 0,
             service.inference.maximum if service.inference else 0,
         )
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modelservice.controllers.world import World
+from modelservice.domain.asks import Refused
 from modelservice.domain.costs import Denial
 from modelservice.domain.gauges import Reading, read_book, read_evidence, read_prices, read_troubles
-from modelservice.domain.planner import Refused
 from modelservice.domain.specs import ServiceName
 
 

@@ -26,6 +26,8 @@ AFTER_CONFLICT = 15.0
 WARNINGS = frozenset(
     {
         "BudgetExhausted",
+        "Displaced",
+        "FloorUnfundable",
         "RateLimited",
         "BudgetRequired",
         "CurrencyMismatch",
@@ -47,7 +49,7 @@ WARNINGS = frozenset(
         "WaitingForMoney",
     }
 )
-NEWS = WARNINGS | {"PoolSelected", "Succeeded", "Serving", "Suspended", "RollingOut"}
+NEWS = WARNINGS | {"MoneyReturning", "PoolSelected", "Succeeded", "Serving", "Suspended", "RollingOut"}
 """Reasons that are told as an Event when a condition takes them on."""
 
 

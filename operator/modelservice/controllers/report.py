@@ -54,6 +54,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         training_held=int(plan.training_funded),
         refused=plan.refused,
         expiring=plan.expiring,
+        unfunded=max(plan.unfunded, key=lambda each: each.need - each.have, default=None),
         unpaid=plan.unpaid,
         ledger_problem=world.book_problem,
         frozen=world.freeze.text if world.freeze is not None else "",
@@ -160,6 +161,8 @@ def _refusal(plan: ServicePlan) -> dict[str, Any] | None:
         "have": format_amount(why.have),
         "currency": why.currency,
         "replicas": plan.refused.pods,
+        **({"kept": format_amount(why.kept)} if why.kept else {}),
+        **({"waiting": plan.refused.waiting} if plan.refused.waiting else {}),
     }
 
 

@@ -264,6 +264,16 @@ class Book:
             book.known[key] = account, worst + rise
         return book
 
+    def with_accounts(self, accounts: tuple[Account, ...]) -> Book:
+        """This book with other lines in its accounts; sums that are known are carried over."""
+        book = replace(self, accounts=accounts)
+        for account in accounts:
+            before, worst = self.known.get(account.key, (None, 0))
+            if before is not None:
+                rise = account.closed + account.adjustments - before.closed - before.adjustments
+                book.known[account.key] = account, worst + rise
+        return book
+
     def without_unit(self, uid: str) -> Book:
         """Drop a unit; a draining record goes with its last one, a placement stays for later admissions."""
         placement = self.placement_of(uid)
@@ -338,7 +348,8 @@ class Refusal:
     """Why the book stays as it is.
 
     ``need`` and ``have`` are micro-units per hour for Rate, micro-units for Limit (in the period that begins at
-    ``period_start``) and units for LedgerFull; both are 0 for Currency.
+    ``period_start``) and units for LedgerFull; both are 0 for Currency. ``kept`` is what there is beside ``have`` and
+    is kept for others.
     """
 
     blocked_by: Blocked
@@ -347,3 +358,4 @@ class Refusal:
     have: int = 0
     currency: str = ""
     period_start: int | None = None
+    kept: int = 0

@@ -21,6 +21,7 @@ BUDGET_REASONS = frozenset(
         "Funded",
         "NotUsedYet",
         "Exhausted",
+        "FloorUnfundable",
         "LimitLowered",
         "OverLimit",
         "WouldRefuse",
@@ -104,9 +105,13 @@ def judge_budget(
     refused: bool,
     problem: str,
     freeze: Freeze | None = None,
+    unfunded: int = 0,
     objections: Sequence[Objection] = (),
 ) -> Condition:
-    """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why."""
+    """Ready of a BudgetPolicy; `policy` is None when its spec cannot be honoured, `problem` then says why.
+
+    `unfunded` is what it lacks to keep all floors until the end of its period, micro-units.
+    """
 
     def ready(status: str, reason: str, message: str) -> Condition:
         return Condition("Ready", "True" if status == "True" else "False", reason, message)
@@ -127,11 +132,11 @@ def judge_budget(
         )
         return ready("False", "Invalid", text)
     if policy.binds:
-        return ready(*_judge_limit(policy, seen, refused=refused))
+        return ready(*_judge_limit(policy, seen, unfunded, refused=refused))
     return ready(*_judge_advice(policy, seen, objections))
 
 
-def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tuple[str, str, str]:
+def _judge_limit(policy: Policy, seen: Figures | None, unfunded: int, *, refused: bool) -> tuple[str, str, str]:
     """Status, reason and sentence of a budget that refuses what it has no money for."""
     if seen is None:
         return "True", "NotUsedYet", "Nothing has been held for this budget yet."
@@ -151,6 +156,12 @@ def _judge_limit(policy: Policy, seen: Figures | None, *, refused: bool) -> tupl
             f"{policy.horizon} s more of one that runs."
         )
         return "False", "Exhausted", text
+    if unfunded:
+        text = (
+            f"{left} {currency} of {limit} is left, {format_amount(unfunded)} {currency} too little to keep the fewest "
+            f"replicas of all services until {format_time(seen.account.end)}: raise limit, or lower minReplicas."
+        )
+        return "False", "FloorUnfundable", text
     return "True", "Funded", f"{left} {currency} of {limit} can still be held."
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from modelservice.domain.asks import Refused, Unfunded
 from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.demand import Memory
 from modelservice.domain.money import format_amount
 from modelservice.domain.placement import Option, Selection
-from modelservice.domain.planner import Refused
+from modelservice.domain.times import format_time
 from modelservice.domain.training import Outcome, Record
 
 Status = Literal["True", "False", "Unknown"]
@@ -29,6 +30,9 @@ REASONS: Mapping[str, frozenset[str]] = {
             "NoBudget",
             "NothingWanted",
             "BudgetExhausted",
+            "MoneyReturning",
+            "Displaced",
+            "FloorUnfundable",
             "RateLimited",
             "BudgetRequired",
             "CurrencyMismatch",
@@ -119,6 +123,7 @@ class Facts:
     training_held: int = 0
     refused: Refused | None = None
     expiring: Refusal | None = None
+    unfunded: Unfunded | None = None
     unpaid: bool = False
     ledger_problem: str = ""
     frozen: str = ""
@@ -218,7 +223,14 @@ def _held(facts: Facts) -> Condition:
             "BudgetAdmitted", "True", "NoBudget", "No budget covers this service; spending is not limited."
         )
     payers = " and ".join(facts.payers)
-    return Condition("BudgetAdmitted", "True", "Held", f"Money is held for {_count(facts.wanted, 'pod')} by {payers}.")
+    text = f"Money is held for {_count(facts.wanted, 'pod')} by {payers}"
+    if (lack := facts.unfunded) is not None:
+        text += (
+            f"; to keep the fewest replicas until {format_time(lack.until)} {format_amount(lack.need)} {lack.currency} "
+            f"more is needed and {lack.policy} has {format_amount(lack.have)} {lack.currency} left for it: raise its "
+            "limit or lower minReplicas"
+        )
+    return Condition("BudgetAdmitted", "True", "FloorUnfundable" if lack else "Held", f"{text}.")
 
 
 def _refusal(refused: Refused) -> Condition:
@@ -233,7 +245,9 @@ def _refusal(refused: Refused) -> Condition:
             )
         case Blocked.LIMIT:
             reason = "BudgetExhausted"
-            text = f"{what}: one more needs {need} to be held and {why.policy} has {have} left in its period."
+            text = f"{what}: one more needs {need} to be held and {why.policy} has {have} left in its period"
+            kept = f", beside {format_amount(why.kept)} {why.currency} that it keeps for others" if why.kept else ""
+            text += f"{kept}."
         case Blocked.CURRENCY:
             reason = "CurrencyMismatch"
             text = (
@@ -243,6 +257,12 @@ def _refusal(refused: Refused) -> Condition:
         case Blocked.LEDGER_FULL:
             reason = "LedgerFull"
             text = f"{what}: the book is full ({why.have} places left). Run one operator per group of namespaces."
+    if refused.yielded:
+        reason = "Displaced"
+        text = f"{_count(refused.yielded, 'pod')} stopped for a service of a higher class. {text}"
+    elif refused.waiting:
+        reason = "MoneyReturning" if refused.waiting >= refused.pods else reason
+        text += f" {_count(refused.waiting, 'pod')} will start once pods that are being stopped have ended."
     return Condition("BudgetAdmitted", "False", reason, text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from .book import Blocked, Book, Placement, Refusal, Terms, Unit
@@ -13,6 +13,11 @@ LEAST_GAIN_SECONDS = 60
 """A renewal that gains less is refused: it is not worth a write."""
 MAX_UNITS = 5000
 """More pods would make the book too large for one object."""
+
+Key = tuple[str, int]
+"""Policy and start of the period: what names an account."""
+Keep = Callable[[Placement], Mapping[Key, int]]
+"""What has to stay in each account, in micro-units, when a placement becomes as it is given."""
 
 
 def place(book: Book, workload: str, terms: Terms, course: Course = STEADY) -> Book | Refusal:
@@ -64,7 +69,7 @@ def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> B
     def bearable(end: int) -> bool:
         return _unbearable(book, shortened(end)) is None
 
-    return shortened(_latest(min(hold, book.time), hold, bearable))
+    return shortened(largest(min(hold, book.time), hold, bearable))
 
 
 def _cut(book: Book, placement: Placement) -> Book:
@@ -149,42 +154,63 @@ def drain(book: Book, workload: str, uids: Collection[str]) -> Book:
     return book.with_placement(replace(placement, name=name, units=leaving))
 
 
-def renew(book: Book, workload: str, terms: Terms | None = None) -> Book | Refusal:
-    """Pay the workload's pods through the horizon when less than half of it is left, under the terms of ``place``.
+def due(placement: Placement, time: int) -> bool:
+    """Whether its pods are to be paid for longer: less than half of the horizon is left."""
+    hold = placement.hold_through
+    return hold is not None and bool(placement.units) and hold - time < placement.terms.horizon // 2
 
-    When money is short, for as long as it lasts; a gain below ``LEAST_GAIN_SECONDS`` is refused, and the pods are to be
-    stopped before ``hold_through``.
+
+def renew(
+    book: Book,
+    workload: str,
+    terms: Terms | None = None,
+    *,
+    through: int | None = None,
+    keep: Keep | None = None,
+    wholly: bool = False,
+) -> Book | Refusal:
+    """Pay the workload's pods through the horizon when they are ``due``, under the terms of ``place``.
+
+    When money is short, for as long as it lasts, if not ``wholly``, and never longer than ``through``; a gain below
+    ``LEAST_GAIN_SECONDS`` is refused, and the pods are to be stopped before ``hold_through``. What ``keep`` names is
+    not used.
     """
     placement = book.placements.get(workload)
-    if placement is None or placement.hold_through is None or not placement.units:
+    if placement is None or placement.hold_through is None or not due(placement, book.time):
         return book
-    hold, horizon = placement.hold_through, placement.terms.horizon
-    if hold - book.time >= horizon // 2:
-        return book
+    hold, wanted = placement.hold_through, book.time + placement.terms.horizon
+    least = max(hold, book.time) + LEAST_GAIN_SECONDS
+    if through is not None and through < wanted:
+        if through < least:
+            return book
+        wanted = through
     raised = _raise(book, workload, terms)
     if isinstance(raised, Refusal):
         return raised
     book, placement = raised, raised.placements[workload]
     free = _free(book, placement)
-    full = replace(placement, hold_through=book.time + horizon)
-    refusal = _shortfall(book, free, placement, full)
+    full = replace(placement, hold_through=wanted)
+    refusal = _shortfall(book, free, placement, full, keep)
     if refusal is None:
         return book.with_placement(full)
 
     def funded(end: int) -> bool:
-        return _shortfall(book, free, placement, replace(placement, hold_through=end)) is None
+        return _shortfall(book, free, placement, replace(placement, hold_through=end), keep) is None
 
-    reached = _latest(hold, book.time + horizon, funded)
-    if reached < max(hold, book.time) + LEAST_GAIN_SECONDS:
+    reached = hold if wholly else largest(hold, wanted, funded)
+    if reached < least:
         return refusal
     return book.with_placement(replace(placement, hold_through=reached))
 
 
-def admit(book: Book, workload: str, uids: Collection[str], terms: Terms | None = None) -> Book | Refusal:
+def admit(
+    book: Book, workload: str, uids: Collection[str], terms: Terms | None = None, keep: Keep | None = None
+) -> Book | Refusal:
     """Hold money for new pods of a workload through the horizon, under the terms of ``place``: all of them or none.
 
     Its placement is raised to the horizon with them. Every account that binds must bear the rise; rates are checked
-    first. Pods that are in the book already are left as they are. Raises KeyError for a workload without ``place``.
+    first. Pods that are in the book already are left as they are. What ``keep`` names is not used. Raises KeyError for
+    a workload without ``place``.
     """
     placement = book.placements[workload]
     fresh = {uid: Unit(book.time) for uid in uids if book.placement_of(uid) is None}
@@ -206,28 +232,34 @@ def admit(book: Book, workload: str, uids: Collection[str], terms: Terms | None 
     hold, through = placement.hold_through, book.time + placement.terms.horizon
     longer = placement if hold is None or hold >= through else replace(placement, hold_through=through)
     raised = longer.with_units(fresh)
-    return _shortfall(book, _free(book, placement), placement, raised) or book.with_placement(raised)
+    return _shortfall(book, _free(book, placement), placement, raised, keep) or book.with_placement(raised)
 
 
-def _free(book: Book, placement: Placement) -> dict[tuple[str, int], int]:
+def _free(book: Book, placement: Placement) -> dict[Key, int]:
     accounts = (account for policy in placement.terms.binding for account in book.accounts_of(policy))
     return {account.key: book.available(account) for account in accounts}
 
 
-def _shortfall(book: Book, free: dict[tuple[str, int], int], old: Placement, new: Placement) -> Refusal | None:
+def _shortfall(
+    book: Book, free: Mapping[Key, int], old: Placement, new: Placement, keep: Keep | None = None
+) -> Refusal | None:
     """The first account that cannot bear the step to the new placement; a period without account bears nothing."""
+    kept, end = keep(new) if keep is not None else {}, new.end_max(book.time)
     for policy in new.terms.binding:
         last = book.time
         for account in book.accounts_of(policy):
             if account.end <= book.time or account.sealed:
                 continue
-            if unfunded := _rise(old, new, policy, last, account.start, book.time):
+            if account.start > last and (unfunded := _rise(old, new, policy, last, account.start, book.time)):
                 return Refusal(Blocked.LIMIT, policy, unfunded, 0, account.currency, last)
-            need, have = _rise(old, new, policy, account.start, account.end, book.time), free[account.key]
-            if need > have and need > 0:
-                return Refusal(Blocked.LIMIT, policy, need, max(have, 0), account.currency, account.start)
+            need, free_here = _rise(old, new, policy, account.start, account.end, book.time), max(free[account.key], 0)
+            have = max(free[account.key] - kept.get(account.key, 0), 0)
+            if need > have:
+                return Refusal(
+                    Blocked.LIMIT, policy, need, have, account.currency, account.start, kept=free_here - have
+                )
             last = account.end
-        if unfunded := _rise(old, new, policy, last, new.end_max(book.time), book.time):
+        if end > last and (unfunded := _rise(old, new, policy, last, end, book.time)):
             return Refusal(Blocked.LIMIT, policy, unfunded, 0, new.terms.currency, last)
     return None
 
@@ -257,8 +289,8 @@ def may_ungate(book: Book, uid: str, answer_date: int) -> bool:
     )
 
 
-def _latest(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """Largest end in ``[low, high]`` for which a condition that turns false once still holds; ``low`` when none."""
+def largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Largest number in ``[low, high]`` for which a condition that turns false once still holds; ``low`` if none."""
     while low < high:
         middle = (low + high + 1) // 2
         if holds(middle):

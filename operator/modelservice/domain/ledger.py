@@ -18,7 +18,7 @@ A conflict or an expired deadline discards everything and starts again at the GE
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
@@ -26,6 +26,7 @@ from .carryover import leave_unused, settle_debts
 from .limits import DEBTS_ONLY, CarryOver, Override, lapse_extras, renew_extras
 from .money import cost
 from .periods import Period, Span, Window
+from .priorities import Priority
 from .scope import Scope
 
 WRITE_SECONDS = 30
@@ -42,7 +43,7 @@ class Policy:
 
     ``name`` is ``namespace/name``, or only the name for one of the cluster; ``limit`` is in micro-units per period,
     ``max_rate`` in micro-units per hour. ``soft_limit``, in micro-units per period, is only reported on. Each pod
-    is paid ``horizon`` seconds ahead.
+    is paid ``horizon`` seconds ahead. ``shares`` are the least parts of the limit that classes have, in millionths.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Policy:
     horizon: int = HORIZON_SECONDS
     override: Override | None = None
     carry_over: CarryOver = DEBTS_ONLY
+    shares: Mapping[Priority, int] = field(default_factory=dict)
 
     @property
     def binds(self) -> bool:
@@ -165,14 +167,19 @@ def close(book: Book, uid: str, end: int) -> Book:
     placement = book.placement_of(uid)
     if placement is None:
         return book
-    unit, billing = placement.units[uid], placement.terms.billing
+    unit = placement.units[uid]
+    return bill(book, placement.terms, unit, billed_until(placement, unit, end)).without_unit(uid)
+
+
+def billed_until(placement: Placement, unit: Unit, end: int) -> int:
+    """Until when a pod is billed that ended at ``end``."""
+    billing = placement.terms.billing
     begun = unit.start if unit.latest is None else unit.latest
     if not unit.proven:
         begun = end if placement.hold_through is None else min(end, placement.hold_through + billing.late)
     # A kubelet cuts the fraction of a start off; the bound of a start that was never seen has none.
     least = begun + billing.minimum + int(unit.proven) if billing.minimum else 0
-    until = max(end, least) + billing.tail
-    return bill(book, placement.terms, unit, until).without_unit(uid)
+    return max(end, least) + billing.tail
 
 
 def release(book: Book, uid: str) -> Book:
@@ -231,8 +238,7 @@ def collect(book: Book, stored: Collection[tuple[str, int]]) -> Book:
 
 def bill(book: Book, terms: Terms, unit: Unit, until: int) -> Book:
     """Move what the unit costs through ``until`` into the lines of the accounts that pay for it."""
-    accounts = tuple(_charge(account, terms, unit, until, book.time) for account in book.accounts)
-    return replace(book, accounts=accounts)
+    return book.with_accounts(tuple(_charge(account, terms, unit, until, book.time) for account in book.accounts))
 
 
 def _charge(account: Account, terms: Terms, unit: Unit, until: int, time: int) -> Account:

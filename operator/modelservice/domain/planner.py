@@ -1,33 +1,17 @@
-"""One plan for all services: where each goes and how many pods of it the budgets pay for.
-
-What is wanted is tried on a scratch copy of the book with the book's own operations, so a refusal here is the refusal
-that the book would give. Pods that exist come first; then the services take turns, one pod at a time, the one with
-the fewest pods first.
-"""
+"""One plan for all services: where each goes and how many pods of it the budgets pay for (see ``allocation``)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Terms
-from modelservice.domain.funding import admit, place, renew
-from modelservice.domain.ledger import advance, close, set_policies
+from modelservice.domain.allocation import allocate
+from modelservice.domain.asks import Ask, Refused, Unfunded
+from modelservice.domain.book import HORIZON_SECONDS, Blocked, Refusal, Terms
 from modelservice.domain.placement import Option, price
 from modelservice.domain.settlement import Funding
 from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
 from modelservice.domain.specs import Role, ServiceName
-
-DRAIN_MARGIN = 60
-"""Pods that cannot be renewed are drained so many seconds, and the pool's stop time, before the end of their hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Pods of a service that no money is there for: why, and how many."""
-
-    why: Refusal
-    pods: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +21,7 @@ class ServicePlan:
     `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
     `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
     replaced; `payers` the budgets that pay for its pods, `counters` those that only count. `unpaid` when a budget is
-    required and there is none.
+    required and there is none. `unfunded` is what a budget lacks to keep its fewest replicas until the period ends.
     """
 
     desired: int = 0
@@ -49,6 +33,7 @@ class ServicePlan:
     training_funded: bool = False
     refused: Refused | None = None
     expiring: Refusal | None = None
+    unfunded: tuple[Unfunded, ...] = ()
     unpaid: bool = False
     payers: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
@@ -67,49 +52,14 @@ class Plan:
     funding: Mapping[str, Funding] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Ask:
-    """What one workload asks for: so many pods, of which `live` are there to stay and `granted` are paid for.
-
-    `spared` of the live ones run by break-glass: they are granted whether there is money for them or not.
-    """
-
-    service: ServiceName
-    workload: str
-    option: Option
-    terms: Terms
-    want: int
-    live: int
-    spared: int = 0
-    granted: int = 0
-    unpaid: bool = False
-    refusal: Refusal | None = None
-    expiring: Refusal | None = None
-
-    def funding(self) -> Funding:
-        """What the book step may do for it."""
-        pool = self.option.pool
-        return Funding(
-            self.granted,
-            self.terms,
-            pool.start_seconds,
-            self.option.requests,
-            pool.selector,
-            self.option.ceiling,
-            self.option.course,
-        )
-
-
 def plan(snapshot: Snapshot, now: int) -> Plan:
     """Decide for every service; equal snapshots and times give equal plans."""
-    asks: dict[str, Ask] = {}
-    drafts: dict[ServiceName, ServicePlan] = {}
     pods = staying(snapshot, now)
-    for view in sorted(snapshot.services, key=lambda each: each.name):
-        drafts[view.name], own = draft(view, snapshot, pods, now)
-        asks.update({ask.workload: ask for ask in own})
-    _fund(snapshot, now, asks)
-    services = {name: _conclude(draft, name, asks) for name, draft in drafts.items()}
+    views = sorted(snapshot.services, key=lambda each: each.name)
+    drafts = {view.name: draft(view, snapshot, pods, now) for view in views}
+    asks = {ask.workload: ask for _, own in drafts.values() for ask in own}
+    allocate(snapshot, now, asks)
+    services = {name: _conclude(drafted, own) for name, (drafted, own) in drafts.items()}
     return Plan(services, {ask.workload: ask.funding() for ask in asks.values()})
 
 
@@ -133,10 +83,11 @@ def draft(
     """Where the service goes and what it asks for, without money.
 
     `pods` are those that stay. Of a Deployment whose pool is gone or has no known price they are kept, and none is
-    added.
+    added. Floors are the fewest replicas, and a training pod that runs; money is kept until the end of the period for
+    the replicas of the wanted placement, since it is not known when others end.
     """
 
-    def ask(workload: str, role: Role, option: Option, want: int) -> Ask:
+    def ask(workload: str, role: Role, option: Option, want: int, *, lasting: bool = False) -> Ask:
         pool = option.pool
         matching = snapshot.payers(view, role, pool.name)
         payers = [policy for policy in matching if policy.binds or policy.currency == pool.currency]
@@ -149,8 +100,21 @@ def draft(
         own = pods.get(workload, ())
         unpaid = want > 0 and snapshot.budget_required and not rates
         want = min(want, len(own)) if unpaid else want
-        spared = sum(pod.spared(now) for pod in own)
-        return Ask(view.name, workload, option, terms, want, len(own), spared, unpaid=unpaid, refusal=refusal)
+        floor = min(want, view.minimum if role is Role.INFERENCE else len(own)) if view.priority.has_floors else 0
+        return Ask(
+            view.name,
+            workload,
+            option,
+            terms,
+            want,
+            tuple(pod.uid for pod in sorted(own, key=lambda pod: (not pod.spared(now), pod.uid))),
+            sum(pod.spared(now) for pod in own),
+            view.priority,
+            floor,
+            floor if lasting else 0,
+            unpaid,
+            refusal,
+        )
 
     newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
     option, workload, desired = None, None, view.keep
@@ -169,9 +133,9 @@ def draft(
             continue
         priced = price(pool, deployed.requests)
         if isinstance(priced, Option) and running != workload:
-            asks.append(ask(running, Role.INFERENCE, priced, want))
+            asks.append(ask(running, Role.INFERENCE, priced, want, lasting=deployed.name == wanted))
     if option is not None and workload is not None:
-        asks.append(ask(workload, Role.INFERENCE, option, desired))
+        asks.append(ask(workload, Role.INFERENCE, option, desired, lasting=True))
     training = view.training.selection.prefer(None) if view.training and not view.suspended else None
     if training is not None and view.training is not None:
         asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
@@ -208,73 +172,22 @@ def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[D
     return shares
 
 
-def _fund(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
-    """Set `granted` and `refusal` of every ask; of a frozen book only what is there is granted."""
-    if snapshot.frozen:
-        for ask in asks.values():
-            ask.granted = min(ask.want, ask.live)
-        return
-    book = set_policies(advance(snapshot.book, now), snapshot.policies)
-    for ask in asks.values():
-        placed = ask.refusal or place(book, ask.workload, ask.terms, ask.option.course)
-        if isinstance(placed, Refusal):
-            ask.refusal = placed
-        else:
-            book = placed
-    for ask in asks.values():
-        ask.granted = min(ask.want, ask.live)
-        if ask.granted and ask.workload in book.placements:
-            book = _keep_paying(book, ask, now, snapshot)
-            ask.granted = max(ask.granted, min(ask.want, ask.spared))
-    takers = [ask for ask in asks.values() if ask.refusal is None and ask.expiring is None]
-    while takers:
-        takers.sort(key=lambda ask: (ask.granted, ask.workload))
-        ask = takers.pop(0)
-        if ask.granted >= ask.want:
-            continue
-        tried = admit(book, ask.workload, [f"planned/{ask.workload}/{ask.granted}"], ask.terms)
-        if isinstance(tried, Refusal):
-            ask.refusal = tried
-            continue
-        book = tried
-        ask.granted += 1
-        takers.append(ask)
-
-
-def _keep_paying(book: Book, ask: Ask, now: int, snapshot: Snapshot) -> Book:
-    """Renew what runs; when money is short and the hold ends soon, grant only pods that can be paid for longer."""
-    renewed = renew(book, ask.workload, ask.terms)
-    if not isinstance(renewed, Refusal):
-        return renewed
-    placement = book.placements[ask.workload]
-    hold = placement.hold_through
-    if hold is None or now < hold - (ask.option.pool.billing.stop + DRAIN_MARGIN):
-        return book
-    ask.expiring = renewed
-    pods = sorted(uid for uid in placement.units if uid in snapshot.pods and snapshot.pods[uid].live)
-    for count in range(ask.granted - 1, 0, -1):
-        trial = book
-        for uid in pods[count:]:
-            trial = close(trial, uid, book.time + 1)
-        longer = renew(trial, ask.workload, ask.terms)
-        if not isinstance(longer, Refusal):
-            ask.granted = count
-            return book
-    ask.granted = 0
-    return book
-
-
-def _conclude(draft: ServicePlan, name: ServiceName, asks: Mapping[str, Ask]) -> ServicePlan:
-    own = [ask for ask in asks.values() if ask.service == name]
+def _conclude(draft: ServicePlan, own: Sequence[Ask]) -> ServicePlan:
     counts = {ask.workload.partition("/")[2]: ask.granted for ask in own if ask.terms.role == Role.INFERENCE}
-    counts = {**draft.counts, **counts}
     training = next((ask for ask in own if ask.terms.role == Role.TRAINING), None)
-    refusal = next((ask.refusal for ask in own if ask.refusal is not None), None)
-    missing = sum(ask.want - ask.granted for ask in own if ask.refusal is not None)
+    refused = [(ask.refusal, ask) for ask in own if ask.refusal is not None]
     return replace(
         draft,
-        counts=counts,
+        counts={**draft.counts, **counts},
         training_funded=training is not None and 0 < training.want <= training.granted,
-        refused=Refused(refusal, missing) if refusal is not None else None,
+        refused=Refused(
+            refused[0][0],
+            sum(ask.want - ask.granted for _, ask in refused),
+            sum(ask.waiting for _, ask in refused),
+            sum(ask.yielded for _, ask in refused),
+        )
+        if refused
+        else None,
         expiring=next((ask.expiring for ask in own if ask.expiring is not None), None),
+        unfunded=tuple(lack for ask in own for lack in ask.unfunded),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from modelservice.domain.asks import Ask, Refused
 from modelservice.domain.book import Book, Enforcement, Refusal
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import Policy, bill, set_policies
-from modelservice.domain.planner import Ask, Refused, draft
+from modelservice.domain.planner import draft
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import ServiceName
 

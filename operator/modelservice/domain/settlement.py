@@ -34,7 +34,9 @@ class Funding:
     """What the plan grants a workload: so many pods under these terms.
 
     The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the
-    nodes of `selector`; `course` says how it moves. `terms` is None when the pool is not known now.
+    nodes of `selector`; `course` says how it moves. `terms` is None when the pool is not known now. Who has the lower
+    `rank` is paid first. No pod is paid for longer beyond `through`, if it is set: the money after it is for somebody
+    else.
     """
 
     count: int
@@ -44,6 +46,8 @@ class Funding:
     selector: Mapping[str, str] = field(default_factory=dict)
     ceiling: int = 0
     course: Course = STEADY
+    rank: int = 0
+    through: int | None = None
 
     def covers(self, pod: Pod) -> bool:
         """Whether the pod is what was priced; one that a person made or changed may ask for more."""
@@ -126,8 +130,8 @@ def settle(
     book = _drain_leaving(book, evidence.pods)
     book = _set_terms(book, funding, refusals)
     book, adopted = _adopt(book, evidence)
-    for workload in sorted({p.workload for p in book.placements.values()}):
-        grant = funding.get(workload, _UNPLANNED)
+    grants = {p.workload: funding.get(p.workload, _UNPLANNED) for p in book.placements.values()}
+    for workload, grant in sorted(grants.items(), key=lambda each: (each[1].rank, each[0])):
         if grant.count > 0:
             kept = replace(grant, count=0) if frozen else grant
             book = _renew(book, workload, kept, margin, refusals)
@@ -160,13 +164,13 @@ def _renew(book: Book, workload: str, grant: Funding, margin: int, refusals: dic
 
     Their time is up without warning when a budget begins to bind that only counted before.
     """
-    result = renew(book, workload, grant.terms)
+    result = renew(book, workload, grant.terms, through=grant.through)
     placement = book.placements.get(workload)
     if isinstance(result, Refusal) and placement is not None and placement.hold_through is not None:
         uids = sorted(placement.units)
         up = placement.hold_through <= book.time + margin
         for kept in range(min(grant.count, len(uids) - 1) if up else 0, 0, -1):
-            fewer = renew(drain(book, workload, uids[kept:]), workload, grant.terms)
+            fewer = renew(drain(book, workload, uids[kept:]), workload, grant.terms, through=grant.through)
             if isinstance(fewer, Book):
                 book = fewer
                 break
@@ -248,7 +252,7 @@ def _admit(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding], refu
             waiting.setdefault(pod.workload, []).append(pod)
     turns = sorted(name for name in waiting if name in book.placements)
     while turns:
-        turns.sort(key=lambda name: (len(book.placements[name].units), name))
+        turns.sort(key=lambda name: (funding[name].rank, len(book.placements[name].units), name))
         name = turns.pop(0)
         placement = book.placements[name]
         if not waiting[name] or len(placement.units) >= funding[name].count:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from modelservice.domain.book import Book
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import Selection
+from modelservice.domain.priorities import Priority
 from modelservice.domain.scope import Origin
 from modelservice.domain.specs import Pool, Role, ServiceName
 
@@ -86,7 +87,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service with what it wants and has.
+    """One service with what it wants and has; `minimum` of its replicas are its floor, if its class has one.
 
     `inference` is None while it cannot be rendered: what runs is kept then. `most` is how many replicas it may have.
     """
@@ -99,6 +100,8 @@ class ServiceView:
     deployed: tuple[Deployed, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.STANDARD
+    minimum: int = 0
     most: int = 0
 
     @property

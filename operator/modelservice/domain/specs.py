@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from modelservice.domain.demand import Scaling
 from modelservice.domain.prices import Billing
+from modelservice.domain.priorities import Priority
 from modelservice.domain.tariff import Tariff
 
 Json = Mapping[str, Any]
@@ -102,6 +103,7 @@ class Service:
     inference: Inference | None
     training: Training | None
     labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.STANDARD
 
 
 @dataclass(frozen=True, slots=True)

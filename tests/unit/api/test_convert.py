@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
-from modelservice.api.convert import closed_policy_of, policy_of
+from modelservice.api.convert import closed_policy_of, policy_of, service_of
+from modelservice.api.modelservice import ModelService
 from modelservice.domain.book import Enforcement
 from modelservice.domain.limits import CarryOver, Override, Overspend, Unused
 from modelservice.domain.periods import Calendar, Period, Window
+from modelservice.domain.priorities import Priority
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 
 DAILY = {"currency": "USD", "limit": "5.00", "period": {"calendar": "Day", "timeZone": "UTC"}}
@@ -63,6 +65,22 @@ def test_amounts_are_read_exactly_and_what_is_absent_bounds_nothing() -> None:
     given = policy_of(budget(limit="0.000001", softLimit="0.5", maxRatePerHour="130"))
     assert (given.limit, given.soft_limit, given.max_rate) == (1, 500_000, 130_000_000)
     assert (policy_of(budget()).soft_limit, policy_of(budget()).max_rate) == (None, None)
+
+
+def test_shares_of_classes_are_read_in_millionths_and_the_class_of_a_service_is_standard_unless_it_says() -> None:
+    shares = [{"priority": "Batch", "minShare": "0.25"}, {"priority": "Critical", "minShare": "1"}]
+    assert policy_of(budget(classes=shares)).shares == {Priority.BATCH: 250_000, Priority.CRITICAL: 1_000_000}
+    assert policy_of(budget()).shares == {}
+    spec: dict[str, Any] = {
+        "model": {"storageUri": "pvc://models/a"},
+        "inference": {"runtime": "r", "resources": {"requests": {}}},
+    }
+
+    def priority(**more: str) -> Priority:
+        meta = {"name": "chat", "namespace": "ns"}
+        return service_of(ModelService.model_validate({"metadata": meta, "spec": {**spec, **more}})).priority
+
+    assert (priority(), priority(priority="Critical")) == (Priority.STANDARD, Priority.CRITICAL)
 
 
 def test_an_override_ends_at_an_instant_whatever_its_zone() -> None:

@@ -9,11 +9,11 @@ from modelservice.api.budgetpolicy import BudgetPolicy, BudgetPolicyStatus, Clus
 from modelservice.controllers.budget import Budgets
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
+from modelservice.domain.asks import Refused
 from modelservice.domain.book import Blocked, Enforcement, Refusal
 from modelservice.domain.ledger import advance, close, prove, seal, set_policies
 from modelservice.domain.limits import Override
 from modelservice.domain.money import format_amount
-from modelservice.domain.planner import Refused
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.specs import ServiceName
 from modelservice.domain.times import format_time

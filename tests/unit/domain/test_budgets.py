@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from modelservice.domain.asks import Refused
 from modelservice.domain.book import Blocked, Book, Enforcement, Refusal, Terms
 from modelservice.domain.budgets import (
     BUDGET_REASONS,
@@ -19,7 +20,6 @@ from modelservice.domain.funding import admit, place
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, collect, prove, seal, set_policies
 from modelservice.domain.periods import Window
-from modelservice.domain.planner import Refused
 from modelservice.domain.pools import POOL_REASONS, judge_pool
 from modelservice.domain.prices import Billing
 from modelservice.domain.rehearsal import Objection
@@ -41,10 +41,17 @@ def book(limit: int = 5 * USD) -> Book:
     return set_policies(later, [policy(limit=limit)])
 
 
-def judged(book: Book | None, *, refused: bool = False, problem: str = "", freeze: Freeze | None = None) -> Condition:
+def judged(
+    seen: Book | None,
+    *,
+    refused: bool = False,
+    problem: str = "",
+    unfunded: int = 0,
+    freeze: Freeze | None = None,
+) -> Condition:
     now = NOW + HOUR
-    seen = figures(book, "ns/team", now) if book else None
-    return judge_budget(TEAM, seen, now, refused=refused, problem=problem, freeze=freeze)
+    found = figures(seen, "ns/team", now) if seen else None
+    return judge_budget(TEAM, found, now, refused=refused, problem=problem, unfunded=unfunded, freeze=freeze)
 
 
 def advised(mode: Enforcement, limit: int = 5 * USD, *, objecting: bool = False) -> Condition:
@@ -74,6 +81,7 @@ def test_each_state_of_a_budget_has_its_reason() -> None:
         "Funded": judged(book()),
         "NotUsedYet": judged(None),
         "Exhausted": judged(book(), refused=True),
+        "FloorUnfundable": judged(book(), unfunded=USD),
         "LimitLowered": judged(book(limit=USD)),
         "LedgerUnavailable": judged(book(), problem="It is gone."),
         "Frozen": judged(book(), freeze=Freeze(NOW, "It was deleted.")),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from modelservice.domain.asks import Refused, Unfunded
 from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.conditions import REASONS, Condition, Facts, Problem, Trouble, judge
 from modelservice.domain.demand import Memory
 from modelservice.domain.placement import Selection, select
-from modelservice.domain.planner import Refused
 from modelservice.domain.training import Outcome, Record
 
 from tests.unit.domain.specs import USD, pool, runtime, workload
@@ -86,6 +86,35 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (refused(Blocked.LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "needs 1.00 USD to be held"),
     (refused(Blocked.RATE), "BudgetAdmitted", "False", "RateLimited", "1 pod refused: one more costs 1.00 USD an hour"),
     (replace(GOOD, expiring=LIMIT), "BudgetAdmitted", "False", "BudgetExhausted", "2.00 USD"),
+    (
+        replace(GOOD, refused=Refused(replace(LIMIT, kept=3 * USD), 1)),
+        "BudgetAdmitted",
+        "False",
+        "BudgetExhausted",
+        "has 0.00 USD left in its period, beside 3.00 USD that it keeps for others.",
+    ),
+    (
+        replace(GOOD, refused=Refused(LIMIT, 2, waiting=2)),
+        "BudgetAdmitted",
+        "False",
+        "MoneyReturning",
+        "2 pods will start once pods that are being stopped have ended.",
+    ),
+    (replace(GOOD, refused=Refused(LIMIT, 2, waiting=1)), "BudgetAdmitted", "False", "BudgetExhausted", "1 pod will"),
+    (
+        replace(GOOD, refused=Refused(LIMIT, 3, yielded=2)),
+        "BudgetAdmitted",
+        "False",
+        "Displaced",
+        "2 pods stopped for a service of a higher class.",
+    ),
+    (
+        replace(GOOD, unfunded=Unfunded("ns/team", 5 * USD, 2 * USD, "USD", 86400)),
+        "BudgetAdmitted",
+        "True",
+        "FloorUnfundable",
+        "until 1970-01-02T00:00:00Z 5.00 USD more is needed and ns/team has 2.00 USD left for it",
+    ),
     (replace(GOOD, unpaid=True), "BudgetAdmitted", "False", "BudgetRequired", "ask your team lead"),
     (refused(Blocked.CURRENCY), "BudgetAdmitted", "False", "CurrencyMismatch", "never converted"),
     (
