@@ -187,9 +187,11 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
     seen = await until("the gauges to show the stored book", settled) or Scraped("")
     assert seen.all("budget_limit", policy=name, currency="USD") == [2.5]
     assert seen.all("budget_rate", policy=name) == [2]
-    (posted,), (held,), (worst,) = (seen.all(f"budget_{word}", policy=name) for word in ("posted", "held", "worst"))
+    words = ("posted", "held", "worst", "committed")
+    (posted,), (held,), (worst,), (committed,) = (seen.all(f"budget_{word}", policy=name) for word in words)
     assert posted + held == pytest.approx(worst, abs=1e-9)
-    assert seen.all("budget_available", policy=name) == [pytest.approx(2.5 - worst, abs=1e-9)]
+    assert seen.all("budget_available", policy=name) == [pytest.approx(2.5 - posted - committed, abs=1e-9)]
+    assert 2.499 < worst <= 2.5, "what the third pod could not have is lent to the two that run"
     assert sum(seen.all("budget_cost", modelservice=who, role="Inference")) == pytest.approx(posted, abs=1e-9)
     assert seen.all("budget_refused_pods", policy=name, modelservice=who, blocked_by="Limit") == [1]
     assert seen.all("budget_unheld_pods", modelservice=who) == [0]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from modelservice.domain import codec
 from modelservice.domain.book import Book
+from modelservice.domain.endurance import Loan, lend, recall
 from modelservice.domain.funding import may_ungate
 from modelservice.domain.fuse import judge
 from modelservice.domain.guarantee import Watch
@@ -41,6 +42,7 @@ class Faults:
     hold_expires: bool = False
     no_write_deadline: bool = False
     release_while_gated: bool = False
+    lends_twice: bool = False
     absence_without_heartbeat: bool = False
     local_clock: bool = False
     count_ticks: bool = False
@@ -146,6 +148,8 @@ class Operator:
         ends = {**self.ends, **self._proven_gone(stored, pods, heartbeats)}
         evidence = self._twisted(stored, made, Evidence(list_date, pods, ends, pages, world.watch))
         settled = settle(stored, self._money_time(stored, date), evidence, policies, made.funding, 2 * self.tick)
+        if self.faults.lends_twice:
+            settled = replace(settled, book=_lend_twice(settled.book))
         if self.faults.ungate_before_write:
             yield from self._ungate(settled, date)
         if settled.changed or settled.ungate:
@@ -216,6 +220,13 @@ class Operator:
                     del pods[uid]
                     ends[uid] = End(never_bound=True)
         return replace(evidence, pods=pods, ends=ends)
+
+
+def _lend_twice(book: Book) -> Book:
+    """Lend to each workload what is free as if nobody else got any of it."""
+    free = recall(book)
+    lent = [lend(free, [Loan(name)]).placements[name] for name in free.placements if "~" not in name]
+    return replace(book, placements={**book.placements, **{one.name: one for one in lent}})
 
 
 def _pool(workload: Workload, percent: int) -> Pool:

@@ -260,6 +260,10 @@ class Oracle:
                 and start * TENTHS > (since or 0)
             ):
                 raise Violation(f"I2 coverage: {uid} is billed since {since}, its unit starts at {start}")
+            if same and "holdThrough" in before.units[uid]:
+                committed = min(before.units[uid]["holdThrough"], book.time + record.get("horizon", 3600))
+                if record.get("holdThrough", committed) < committed:
+                    raise Violation(f"I2 coverage: {uid} was paid through {committed} at least, which was taken back")
             for rate in record["rates"].values():
                 self.top_rate[uid] = max(self.top_rate[uid], rate)
 

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 from modelservice.domain import ledger, settlement
-from modelservice.domain.book import Book
+from modelservice.domain.book import HORIZON_SECONDS, Book
 from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period
 
@@ -16,6 +16,8 @@ from tests.property.world import TENTHS, Quirks, Workload, World
 NAME = "team/chat-1"
 BEGIN = 1_790_001_000 * TENTHS
 OCTOBER = 1_790_812_800 * TENTHS
+FOR_ONE = 36_000_000 * (3600 + 180) // 3600
+"""A limit that pays one pod through the horizon and lends it nothing."""
 
 
 class Stage:
@@ -28,6 +30,7 @@ class Stage:
         limit: int = 10**12,
         minimum: int = 0,
         billed_from: str = "Running",
+        horizon: int = HORIZON_SECONDS,
         faults: Faults = NONE,
         demand: int = 1,
     ) -> None:
@@ -46,7 +49,7 @@ class Stage:
         quirks = Quirks(unschedulable=0, self_ending=0, forced=0, unseen=0)
         self.world = World(Random(1), begin, {NAME: workload}, quirks)
         self.oracle = Oracle(self.world)
-        policy = Policy("team/all", "USD", limit, Period(Calendar.MONTH, "UTC"))
+        policy = Policy("team/all", "USD", limit, Period(Calendar.MONTH, "UTC"), horizon=horizon)
         self.spec = Spec([(begin, (policy,))])
         self.operators = [Operator(self.world, self.spec, 60, faults) for _ in range(2)]
         self.work(0)
@@ -85,7 +88,7 @@ def until_stored(steps: Iterator[None], world: World) -> None:
 
 
 def pass_two_hours_late(faults: Faults) -> Stage:
-    stage = Stage(billed_from="Ungate", faults=faults)
+    stage = Stage(billed_from="Ungate", faults=faults, limit=FOR_ONE)
     steps = stage.operators[0].reconcile()
     next(steps)
     next(steps)
@@ -166,8 +169,7 @@ def test_a_minimum_added_to_a_floored_start_is_seen(monkeypatch: pytest.MonkeyPa
 
 
 def test_two_operators_cannot_spend_the_last_money_twice() -> None:
-    for_one = 36_000_000 * (3600 + 180) // 3600
-    stage = Stage(limit=for_one + for_one // 2, demand=2)
+    stage = Stage(limit=FOR_ONE + FOR_ONE // 2, demand=2)
     first, second = (operator.reconcile() for operator in stage.operators)
     for steps in (first, second, first, second):
         next(steps)
@@ -188,8 +190,19 @@ def test_an_operator_that_is_away_for_less_than_the_horizon_stops_nothing_that_i
     assert pod.ended is None
 
 
+def test_an_outage_of_ten_minutes_stops_nothing_that_is_funded_whatever_the_horizon() -> None:
+    stage = Stage(horizon=300, limit=200_000_000, demand=3)
+    stage.work()
+    stage.wait(20)
+    stage.work()
+    for _ in range(3):
+        stage.wait(600)
+        assert [pod.deleting for pod in stage.world.pods.values()] == [None] * 3
+        stage.work()
+
+
 def test_a_pod_whose_operator_stays_away_is_stopped_by_the_fuse_inside_its_hold() -> None:
-    stage = Stage()
+    stage = Stage(limit=FOR_ONE)
     stage.work()
     stage.wait(4000)
     pod, *_ = stage.world.pods.values()

@@ -18,6 +18,7 @@ MUTANTS = {
     "hold at the spot price": (Faults(cheap_rate_percent=70), STRESS),
     "hold expires while the pod lives": (Faults(hold_expires=True), STRESS),
     "no fuse": (Faults(), replace(STRESS, fuse=False)),
+    "endurance lent twice": (Faults(lends_twice=True), STRESS),
     "local clock instead of money time": (Faults(local_clock=True), STRESS),
     "absence without a heartbeat": (Faults(absence_without_heartbeat=True), STRESS),
 }

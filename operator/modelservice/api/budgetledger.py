@@ -79,6 +79,9 @@ class Account(Shape):
     held: Annotated[Micros | None, Field(description="The most that running pods may still cost, in micro-units.")] = (
         None
     )
+    endurance: Annotated[
+        Micros | None, Field(description="The part of held that a new pod can have; absent: nothing.")
+    ] = None
     lines: Annotated[
         tuple[Line, ...], Field(max_length=5000, description="What was spent with pods that have stopped."), ATOMIC
     ] = ()

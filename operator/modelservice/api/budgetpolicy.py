@@ -339,6 +339,15 @@ class PriceCoverage(Shape):
     ] = ()
 
 
+class HeldStatus(Shape):
+    """What is set aside for pods beyond what is spent."""
+
+    committed: Annotated[MoneyText, Field(description="Through the horizon; it is not taken back.")]
+    endurance: Annotated[
+        MoneyText, Field(description="Lent beyond that while nobody else wants it: a new pod can have it.")
+    ]
+
+
 class BudgetPolicyStatus(Shape):
     """What the book says, rounded and at most once a minute."""
 
@@ -354,10 +363,12 @@ class BudgetPolicyStatus(Shape):
         AdjustmentsStatus | None, Field(description="What is carried over from earlier periods, and corrections.")
     ] = None
     spent: Annotated[MoneyText | None, Field(description="Spent in this period up to asOf.")] = None
-    held: Annotated[MoneyText | None, Field(description="Set aside for pods that run or may start, beyond spent.")] = (
+    held: Annotated[HeldStatus | None, Field(description="Set aside for pods that run or may start, beyond spent.")] = (
         None
     )
-    available: Annotated[MoneyText | None, Field(description="What is neither spent nor committed.")] = None
+    available: Annotated[
+        MoneyText | None, Field(description="What new pods can have: neither spent nor committed.")
+    ] = None
     rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
     forecast: Annotated[ForecastStatus | None, Field(description="What the period will have cost at its end.")] = None
     guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None

@@ -60,7 +60,7 @@ AGE = Column("Age", ".metadata.creationTimestamp", "date")
 BUDGET = (
     Column("Limit", ".spec.limit"),
     Column("Spent", ".status.spent"),
-    Column("Held", ".status.held"),
+    Column("Held", ".status.held.committed"),
     Column("Available", ".status.available"),
     Column("Rate/h", ".status.ratePerHour"),
     READY,

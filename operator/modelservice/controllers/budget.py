@@ -190,7 +190,7 @@ class Budgets:
                 "corrected": format_amount(account.adjustments),
             },
             "spent": format_amount(seen.spent),
-            "held": format_amount(seen.held),
+            "held": {"committed": format_amount(seen.committed), "endurance": format_amount(seen.endurance)},
             "available": format_amount(seen.available),
             "ratePerHour": format_amount(seen.rate),
             "asOf": format_time(now),
@@ -206,7 +206,7 @@ class Budgets:
     @staticmethod
     def _news(before: Object, seen: Figures, now: int) -> bool:
         """Whether spent has moved enough to be written again, or money was set aside or freed otherwise."""
-        known = {name: before.get(name) for name in ("spent", "held", "available")}
+        known = {name: before.get(name) for name in ("spent", "available")}
         if moved(known["spent"], seen.spent, before.get("asOf"), now):
             return True
         return known["available"] != format_amount(seen.available) and moved(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from modelservice.domain.asks import Ask, Level, Unfunded
 from modelservice.domain.book import Blocked, Book, Refusal
+from modelservice.domain.endurance import recall
 from modelservice.domain.funding import Key, largest, place
 from modelservice.domain.ledger import advance, set_policies
 from modelservice.domain.money import cost
@@ -36,7 +37,7 @@ def allocate(snapshot: Snapshot, now: int, asks: Mapping[str, Ask]) -> None:
         ask.granted = min(ask.want, len(ask.live))
     if snapshot.frozen:
         return
-    book = set_policies(advance(snapshot.book, now), snapshot.policies)
+    book = set_policies(recall(advance(snapshot.book, now)), snapshot.policies)
     for ask in asks.values():
         placed = ask.refusal or place(book, ask.workload, ask.terms, ask.option.course)
         if isinstance(placed, Refusal):
@@ -193,7 +194,7 @@ class Round:
         """Say which floors are not paid until the end of the period, and until when bursts may be paid at most."""
         book, ahead = self.purse.book, self.ahead.book
         current = {account.key: account for account in ahead.accounts if account.covers(ahead.time)}
-        left = {key: ahead.available(account) for key, account in current.items()}
+        left = {key: ahead.free(account) for key, account in current.items()}
         for ask in sorted(self.asks, key=lambda each: (each.priority.rank, each.workload)):
             for key, need in self.ahead.needs.get(ask.workload, {}).items():
                 if key not in current:

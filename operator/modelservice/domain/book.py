@@ -4,8 +4,9 @@ Times are whole seconds since the epoch in money time (the ``Date`` of the API s
 micro-units per hour. Every value is immutable; the operations that make the next book are in ``ledger``.
 
 For one unit and one account ``[a, b)``: ``worst`` is what it can cost there if it lives as long as its hold lets it,
-``posted`` what it has cost up to the book's time, and ``held`` the difference. An account is solvent while
-worst <= limit. Costs are rounded up once per unit and period, never per write.
+``posted`` what it has cost up to the book's time, and ``held`` the difference. Of what is held, the part within the
+horizon is ``committed``; the rest is endurance, which may be taken back. An account is solvent while worst <= limit.
+Costs are rounded up once per unit and period, never per write.
 """
 
 from __future__ import annotations
@@ -106,16 +107,20 @@ class Placement:
             placement.sums[key] = self.total(*key) + added.total(*key)
         return placement
 
-    def end_max(self, time: int) -> int:
-        """Latest time up to which one of its pods can cost money, seen from money time ``time``."""
+    def end_max(self, time: int, *, committed: bool = False) -> int:
+        """Latest time up to which one of its pods can cost money, seen from money time ``time``.
+
+        With ``committed`` only by what is held through the horizon.
+        """
         if self.hold_through is None:
             return time
-        return max(self.hold_through + self.terms.billing.overrun, time)
+        hold = min(self.hold_through, time + self.terms.horizon) if committed else self.hold_through
+        return max(hold + self.terms.billing.overrun, time)
 
-    def worst(self, policy: str, start: int, end: int, time: int) -> int:
-        """Most that its pods can cost the policy within ``[start, end)``."""
+    def worst(self, policy: str, start: int, end: int, time: int, *, committed: bool = False) -> int:
+        """Most that its pods can cost the policy within ``[start, end)``; see ``end_max``."""
         rate = self.terms.rates.get(policy, 0)
-        last = min(end, self.end_max(time))
+        last = min(end, self.end_max(time, committed=committed))
         if not rate or last <= start:
             return 0
         return self.total(rate, start, last)
@@ -308,8 +313,21 @@ class Book:
         """What is set aside for the open units beyond what is posted."""
         return self.worst(account) - self.posted(account)
 
+    def committed(self, account: Account, at: int | None = None) -> int:
+        """The part of what is held that may not be taken back, at the book's time or a later time ``at``."""
+        if account.sealed:
+            return 0
+        time = self.time if at is None else max(at, self.time)
+        period = account.policy, account.start, account.end, time
+        most = sum(placement.worst(*period, committed=True) for placement in self.placements.values())
+        return account.closed + account.adjustments + most - self.posted(account, time)
+
     def available(self, account: Account) -> int:
-        """What a further hold could use; negative when a limit was lowered below posted + held."""
+        """What new pods can be admitted for; negative when a limit was lowered below posted + committed."""
+        return account.limit - self.posted(account) - self.committed(account)
+
+    def free(self, account: Account) -> int:
+        """What nothing is held for, endurance included."""
         return account.limit - self.worst(account)
 
     def rate(self, policy: str) -> int:

@@ -40,12 +40,14 @@ SOFT_LIMIT_REASONS = frozenset({"NotPassed", "SoftLimitPassed"})
 class Figures:
     """Micro-units of one account at one time; `rate` per hour of all open units.
 
-    `final` unless what is carried over to the period may still change.
+    What is set aside beyond `spent` is `committed`, or `endurance`, which a new pod can have. `final` unless what is
+    carried over to the period may still change.
     """
 
     account: Account
     spent: int
-    held: int
+    committed: int
+    endurance: int
     available: int
     rate: int
     final: bool = True
@@ -57,9 +59,10 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
     if not begun:
         return None
     account = next((account for account in begun if account.covers(now)), begun[-1])
-    spent, worst = book.posted(account, now), book.worst(account)
-    held, available = max(0, worst - spent), max(0, account.limit - max(worst, spent))
-    return Figures(account, spent, held, available, book.rate(policy), is_final(book, account))
+    spent, committed = book.posted(account, now), max(0, book.committed(account, now))
+    endurance = max(0, book.worst(account) - spent - committed)
+    available = max(0, account.limit - spent - committed)
+    return Figures(account, spent, committed, endurance, available, book.rate(policy), is_final(book, account))
 
 
 def limit_text(account: Account) -> str:
@@ -141,8 +144,8 @@ def _judge_limit(policy: Policy, seen: Figures | None, unfunded: int, *, refused
     if seen is None:
         return "True", "NotUsedYet", "Nothing has been held for this budget yet."
     limit, currency = limit_text(seen.account), seen.account.currency
-    if seen.spent + seen.held > seen.account.limit:
-        over = format_amount(seen.spent + seen.held - seen.account.limit)
+    if seen.spent + seen.committed > seen.account.limit:
+        over = format_amount(seen.spent + seen.committed - seen.account.limit)
         text = (
             f"{over} {currency} more is spent and held than the limit of {limit} allows, since the limit was lowered, "
             "an override ended, the period before cost more or a pod ran without a hold: "

@@ -4,7 +4,7 @@
 
     {"time": 1767225600,
      "accounts": [{"policy": "team/monthly", "start": .., "end": .., "currency": "USD", "limit": .., "maxRate": ..,
-                   "sealed": true, "posted": .., "held": ..,
+                   "sealed": true, "posted": .., "held": .., "endurance": ..,
                    "lines": [{"service": "team/chat", "role": "Inference", "pool": "a100",
                               "closed": .., "adjusted": ..}]}],
      "placements": [{"name": "team/chat-1a2b3c4d", "service": "team/chat", "role": "Inference", "pool": "a100",
@@ -19,7 +19,8 @@ only count, when there are none.
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
 "reason": .., "ended": ..}``, the last in force unless it has ``ended``; ``owed`` and ``saved`` when earlier periods
 left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts
-are carried; and ``base``, the amount of the policy, when the limit is another one. ``limit``, ``posted`` and ``held``
+are carried; and ``base``, the amount of the policy, when the limit is another one.
+``limit``, ``posted``, ``held`` and ``endurance``, the part of what is held that may be taken back (none: left out),
 follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book in which they do not
 fit. Placements without units are not written.
 
@@ -36,6 +37,7 @@ from .limits import DEBTS_ONLY, CarryOver, Extra, Override, Overspend, Unused
 from .prices import Billing, BillingStart
 
 Json = Mapping[str, Any]
+FIGURES = ("posted", "held", "endurance")
 
 
 class DamagedBookError(ValueError):
@@ -52,7 +54,7 @@ def page_name(account: Account) -> str:
 
 def encode(book: Book) -> dict[str, Any]:
     """The value of ``book``; equal books give equal JSON."""
-    accounts = [_encode_account(a) | {"posted": book.posted(a), "held": book.held(a)} for a in book.accounts]
+    accounts = [_encode_account(account) | _figures(book, account) for account in book.accounts]
     placements = [_encode_placement(p) for _, p in sorted(book.placements.items()) if p.units]
     return {"time": book.time, "accounts": accounts, "placements": placements}
 
@@ -70,17 +72,25 @@ def decode(value: Json) -> Book:
             accounts=tuple(sorted(map(_decode_account, value.get("accounts", ())), key=lambda a: a.key)),
             placements={row["name"]: _decode_placement(row) for row in value.get("placements", ())},
         )
-        figures = {(row["policy"], row["start"]): (row["posted"], row["held"]) for row in value.get("accounts", ())}
+        stated = {(row["policy"], row["start"]): row for row in value.get("accounts", ())}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedBookError(f"the budget ledger cannot be read: {error!r}") from error
     for account in book.accounts:
-        found = (book.posted(account), book.held(account))
-        if found != figures[account.key]:
+        found = _figures(book, account)
+        wrong = next((name for name in FIGURES if found.get(name, 0) != stated[account.key].get(name, 0)), None)
+        if wrong is not None:
             raise DamagedBookError(
-                f"the budget ledger contradicts itself: {account.policy} from {account.start} states posted and held "
-                f"{figures[account.key]}, its rows give {found}"
+                f"the budget ledger contradicts itself: {account.policy} from {account.start} states {wrong} "
+                f"{stated[account.key].get(wrong)}, its rows give {found.get(wrong, 0)}"
             )
     return book
+
+
+def _figures(book: Book, account: Account) -> dict[str, int]:
+    held = book.held(account)
+    made = {"posted": book.posted(account), "held": held}
+    endurance = held - book.committed(account)
+    return made if endurance == 0 else made | {"endurance": endurance}
 
 
 def decode_page(value: Json) -> Account:

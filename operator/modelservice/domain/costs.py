@@ -86,12 +86,12 @@ class Statement:
 
     @property
     def held(self) -> int:
-        """What open pods may still cost in the period before more is decided."""
+        """What is committed to open pods beyond what is spent."""
         return sum(self.holding.values())
 
     @property
     def available(self) -> int:
-        """What can still be held; negative when a limit was lowered below what is spent and held."""
+        """What new pods can have; negative when a limit was lowered below what is spent and held."""
         return self.limit - self.spent - self.held
 
     @property
@@ -142,14 +142,14 @@ def _sum(amounts: Mapping[Key, int], part: int, name: str) -> int:
 
 
 def holds(book: Book, account: Account) -> dict[Key, int]:
-    """What is held by service, role and pool; the values add up to ``book.held(account)``."""
+    """What is committed by service, role and pool; the values add up to ``book.committed(account)``."""
     if account.sealed:
         return {}
     worst = {(line.service, line.role, line.pool): line.closed + line.adjusted for line in account.lines}
     for placement in book.placements.values():
         if account.policy in placement.terms.rates:
             key = (placement.terms.service, placement.terms.role, placement.terms.pool)
-            most = placement.worst(account.policy, account.start, account.end, book.time)
+            most = placement.worst(account.policy, account.start, account.end, book.time, committed=True)
             worst[key] = worst.get(key, 0) + most
     posted = book.costs(account)
     return {key: most - posted.get(key, 0) for key, most in worst.items() if most != posted.get(key, 0)}

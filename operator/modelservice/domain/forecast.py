@@ -36,7 +36,7 @@ def forecast(book: Book, policy: str, now: int, peak: int = 0) -> Forecast | Non
 
     ``peak`` is the rate that its services reach at most (see ``peaks``). From what is posted at ``now`` on, p50
     goes on at the present rate and p90 at the peak, which ``max_rate`` bounds. Pods that are being stopped cost what
-    is held for them. A limit that binds is not passed: both are cut there, and never below what is spent and held.
+    is committed to them. A limit that binds is not passed: both are cut there, and never below what is spent and held.
     """
     at = max(now, book.time)
     account = book.account_at(policy, at)
@@ -59,9 +59,9 @@ def _running(book: Book, policy: str) -> int:
 
 
 def _stopping(book: Book, account: Account, at: int) -> int:
-    """What the pods that are being stopped can cost from ``at`` on."""
+    """What is committed to the pods that are being stopped, from ``at`` on."""
     return sum(
-        len(p.units) * cost(p.terms.rates.get(account.policy, 0), at, min(account.end, p.end_max(at)))
+        len(p.units) * cost(p.terms.rates.get(account.policy, 0), at, min(account.end, p.end_max(at, committed=True)))
         for p in book.placements.values()
         if p.draining
     )

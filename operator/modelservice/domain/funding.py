@@ -96,7 +96,7 @@ def _with_terms(book: Book, cut: Book, name: str, terms: Terms, hold: int | None
 def _unbearable(before: Book, after: Book) -> Refusal | None:
     """The first account that binds and that the step takes above its limit, or further above it."""
     for was, account in zip(before.accounts, after.accounts, strict=True):
-        need, have = after.worst(account) - before.worst(was), before.available(was)
+        need, have = after.worst(account) - before.worst(was), before.free(was)
         if account.binds and need > max(have, 0):
             return Refusal(Blocked.LIMIT, account.policy, need, max(have, 0), account.currency, account.start)
     return None
@@ -237,7 +237,7 @@ def admit(
 
 def _free(book: Book, placement: Placement) -> dict[Key, int]:
     accounts = (account for policy in placement.terms.binding for account in book.accounts_of(policy))
-    return {account.key: book.available(account) for account in accounts}
+    return {account.key: book.free(account) for account in accounts}
 
 
 def _shortfall(

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelservice.domain.book import HORIZON_SECONDS, Book
+from modelservice.domain.book import HORIZON_SECONDS, Book, Placement
+from modelservice.domain.guarantee import GAP_SECONDS
 from modelservice.domain.settlement import Deletion
 from modelservice.domain.snapshot import Pod
 
@@ -28,11 +29,12 @@ def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = N
 
     Deleted are pods that are past the end of their hold, gated or not, and pods without a gate that are in no unit. A
     gated pod in no unit costs nothing and stays. ``read_at`` is the Date of an older book when the present one cannot
-    be read: its holds still prove until when its pods are paid, but of other pods it proves nothing until the longest
-    horizon has passed, for whoever was admitted after it may be paid that long. A ``frozen`` book has lost something:
-    it condemns nobody.
+    be read: its holds still prove until when its pods are paid, through the horizon, since what lies beyond may have
+    been taken back. Of other pods it proves nothing until the longest horizon has passed, for whoever was admitted
+    after it may be paid that long. A ``frozen`` book has lost something: it condemns nobody.
     """
-    holds = {uid: placement.hold_through for placement in book.placements.values() for uid in placement.units}
+    sure = None if read_at is None else max(book.time, read_at - GAP_SECONDS)
+    holds = {uid: _held_through(placement, sure) for placement in book.placements.values() for uid in placement.units}
     unknown_too = read_at is None or date - read_at >= HORIZON_SECONDS
     doomed: list[Deletion] = []
     spared: list[Pod] = []
@@ -53,3 +55,9 @@ def judge(pods: Iterable[Pod], book: Book, date: int, *, read_at: int | None = N
         else:
             doomed.append(Deletion(pod, why, unbound=pod.node is None))
     return Verdict(tuple(doomed), tuple(spared))
+
+
+def _held_through(placement: Placement, sure: int | None) -> int | None:
+    """The end of a hold, as far as nobody can have taken it back who read the book at the time ``sure`` or later."""
+    hold = placement.hold_through
+    return hold if sure is None or hold is None else min(hold, sure + placement.terms.horizon)

@@ -34,10 +34,11 @@ _OWN = ("policy", "currency")
 
 LIMIT = Gauge("budget_limit", "The limit of the budget's current period.", (*_OWN, "enforcement"), money=True)
 POSTED = Gauge("budget_posted", "What the current period has cost so far.", _OWN, money=True)
-HELD = Gauge("budget_held", "What open pods may still cost in the period.", _OWN, money=True)
+HELD = Gauge("budget_held", "What open pods may still cost in the period: worst - posted.", _OWN, money=True)
+COMMITTED = Gauge("budget_committed", "The part of what is held that no new pod can have.", _OWN, money=True)
 WORST = Gauge("budget_worst", "The most that the period can cost with what runs now: posted + held.", _OWN, money=True)
 AVAILABLE = Gauge(
-    "budget_available", "What can still be held; below zero after the limit was lowered.", _OWN, money=True
+    "budget_available", "What new pods can have; below zero after the limit was lowered.", _OWN, money=True
 )
 RATE = Gauge("budget_rate", "What all open pods cost per hour.", _OWN, money=True)
 PERIOD_START = Gauge("budget_period_start_timestamp_seconds", "When the current period began.", ("policy",))
@@ -89,6 +90,7 @@ GAUGES = (
     LIMIT,
     POSTED,
     HELD,
+    COMMITTED,
     WORST,
     AVAILABLE,
     RATE,
@@ -134,12 +136,13 @@ def read_evidence(book: Book, ledger: str) -> Iterator[Reading]:
 def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     own = (account.policy, account.currency)
     costs, worst = book.costs(account), book.worst(account)
-    posted = sum(costs.values())
+    posted, committed = sum(costs.values()), book.committed(account)
     yield Reading(LIMIT, (*own, account.enforcement.value), account.limit)
     yield Reading(POSTED, own, posted)
     yield Reading(HELD, own, worst - posted)
+    yield Reading(COMMITTED, own, committed)
     yield Reading(WORST, own, worst)
-    yield Reading(AVAILABLE, own, account.limit - worst)
+    yield Reading(AVAILABLE, own, account.limit - posted - committed)
     yield Reading(RATE, own, book.rate(account.policy))
     yield Reading(PERIOD_START, own[:1], account.start)
     yield Reading(PERIOD_END, own[:1], account.end)

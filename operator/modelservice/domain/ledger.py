@@ -7,11 +7,12 @@ A reconcile calls them in this order and writes the result with the resourceVers
 3. evidence of the LIST: ``prove`` for pods seen bound, ``close`` for proven ends, ``release`` for pods that the
    operator deleted before they were ever bound;
 4. ``seal`` accounts of ended periods; ``collect`` those whose page is already stored;
-5. ``funding.drain`` for pods that the LIST shows no more or being deleted (to renew them would pay for what is not
+5. ``endurance.recall``: all money that is lent is free again;
+6. ``funding.drain`` for pods that the LIST shows no more or being deleted (to renew them would pay for what is not
    there), ``funding.place`` for every workload (its terms as of now), ``funding.drain`` for pods that shall stop;
-6. ``funding.renew`` every placement, then ``funding.admit`` new pods;
-7. when ``differs`` says so: encode and PUT, within ``WRITE_SECONDS`` of the GET (``may_write``);
-8. remove gates of the admitted pods for which ``funding.may_ungate`` holds.
+7. ``funding.renew`` every placement, then ``funding.admit`` new pods, then ``endurance.lend`` what is left;
+8. when ``differs`` says so: encode and PUT, within ``WRITE_SECONDS`` of the GET (``may_write``);
+9. remove gates of the admitted pods for which ``funding.may_ungate`` holds.
 
 A conflict or an expired deadline discards everything and starts again at the GET.
 """
@@ -33,6 +34,8 @@ WRITE_SECONDS = 30
 """A write is given up this long after its read, since a conflict check orders writes but does not date them."""
 LOOKAHEAD_SECONDS = 6 * 3600
 """Accounts are open this far ahead, however many periods that are: longer than the horizon and any overrun together."""
+GAIN_SECONDS = 60
+LASTING_SECONDS = 2 * 3600
 SEAL_AFTER_SECONDS = 3600
 """Time for late evidence after a period's end."""
 
@@ -263,8 +266,25 @@ def may_write(seconds_since_read: float) -> bool:
 
 
 def differs(before: Book, after: Book) -> bool:
-    """Whether the step between two books is worth a write: anything but time and placements without pods."""
-    return before.accounts != after.accounts or _occupied(before) != _occupied(after)
+    """Whether the step between two books is worth a write.
+
+    Time and placements without pods are not, nor is endurance alone, unless a hold gains more than ``GAIN_SECONDS`` by
+    it and then lasts for more than ``LASTING_SECONDS``.
+    """
+    old, new = _occupied(before), _occupied(after)
+    if before.accounts != after.accounts or old.keys() != new.keys():
+        return True
+    return any(_moved(old[name], placement, after.time) for name, placement in new.items())
+
+
+def _moved(old: Placement, new: Placement, time: int) -> bool:
+    hold, longer = old.hold_through, new.hold_through
+    if hold is None or longer is None or replace(new, hold_through=hold) != old:
+        return old != new
+    if longer <= hold:
+        return longer < min(hold, time + new.terms.horizon)
+    due = hold - time < new.terms.horizon // 2
+    return due or (longer - hold > GAIN_SECONDS and longer - time > LASTING_SECONDS)
 
 
 def _occupied(book: Book) -> dict[str, Placement]:

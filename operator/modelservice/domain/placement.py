@@ -106,7 +106,8 @@ def price(pool: Pool, requests: Mapping[str, int]) -> Option | str:
         tuple(
             (time, pod_rate(node_ceiling({ON_DEMAND: dearest}, pool.margin_percent), share))
             for time, dearest in pool.tariff.steps
-        )
+        ),
+        pool.tariff.known_until,
     )
     return Option(pool, ON_DEMAND, ceil(pool.tariff.offers[ON_DEMAND].price * share), ceiling, requests, course)
 

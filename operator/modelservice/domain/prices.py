@@ -64,9 +64,13 @@ class Billing:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a pod can cost over time: steps of (time, micro-units per hour), each until the next; none if it stands."""
+    """What a pod can cost over time: steps of (time, micro-units per hour), each until the next; none if it stands.
+
+    The on-demand price is known until ``known_until``; None when it has no end.
+    """
 
     steps: tuple[tuple[int, int], ...] = ()
+    known_until: int | None = None
 
     def dearest(self, start: int, end: int) -> int | None:
         """The highest rate in force within ``[start, end)``, at ``start`` when that is empty; None without steps.
@@ -80,6 +84,17 @@ class Course:
             if (index == 0 or time < max(end, start + 1)) and (index == len(ends) or ends[index] > start)
         ]
         return max(met, default=None)
+
+    def covered_until(self, rate: int, since: int) -> int | None:
+        """The first time from ``since`` on at which a pod can cost more than ``rate``; None when that is never."""
+        ends = [time for time, _ in self.steps[1:]]
+        above = (
+            max(time, since) if index else since
+            for index, (time, dearer) in enumerate(self.steps)
+            if dearer > rate and (index == len(ends) or ends[index] > since)
+        )
+        bounds = (bound for bound in (*above, self.known_until) if bound is not None)
+        return min(bounds, default=None)
 
 
 STEADY = Course()

@@ -69,7 +69,7 @@ class Purse:
         if refusal.kept == 0 or account is None:
             return refusal.need - refusal.have
         others = self.closed.get(account.key, 0) - self.needs.get(ask.workload, {}).get(account.key, 0)
-        return refusal.need - self.book.available(account) + others
+        return refusal.need - self.book.free(account) + others
 
     def _after(self, book: Book | Refusal, ask: Ask) -> Purse | Refusal:
         return book if isinstance(book, Refusal) else replace(self, book=book).reserve(ask)

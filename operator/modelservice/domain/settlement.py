@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelservice.domain.book import Book, Placement, Refusal, Terms, Unit
+from modelservice.domain.endurance import Loan, keep_holds, lend, outlives, recall
 from modelservice.domain.funding import admit, drain, place, renew
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import (
@@ -127,7 +128,7 @@ def settle(
     book = _take_evidence(book, evidence)
     book = collect(seal(book), evidence.pages)
     refusals: dict[str, Refusal] = {}
-    book = _drain_leaving(book, evidence.pods)
+    book = recall(_drain_leaving(book, evidence.pods))
     book = _set_terms(book, funding, refusals)
     book, adopted = _adopt(book, evidence)
     grants = {p.workload: funding.get(p.workload, _UNPLANNED) for p in book.placements.values()}
@@ -135,12 +136,18 @@ def settle(
         if grant.count > 0:
             kept = replace(grant, count=0) if frozen else grant
             book = _renew(book, workload, kept, margin, refusals)
+    loans = tuple(_loans(stored, book, funding, refusals))
+    if not frozen:
+        book = _admit(book, evidence.pods.values(), funding, refusals)
+    book = lend(book, loans)
+    changed = differs(stored, book) or outlives(stored, _bounds(stored, funding, book.time), book.time)
+    if not changed:
+        book = keep_holds(stored, book)
     if frozen:
-        return Settlement(book, differs(stored, book), adopted=adopted, refusals=refusals)
-    book = _admit(book, evidence.pods.values(), funding, refusals)
+        return Settlement(book, changed, adopted=adopted, refusals=refusals)
     return Settlement(
         book,
-        differs(stored, book),
+        changed,
         tuple(_gated_units(book, evidence.pods, funding)),
         (*_expired(book, evidence.pods, margin), *_lost(book, evidence.pods, funding)),
         adopted,
@@ -150,6 +157,32 @@ def settle(
 
 
 _UNPLANNED = Funding(1)
+
+
+def _loans(
+    stored: Book, book: Book, funding: Mapping[str, Funding], refusals: Mapping[str, Refusal]
+) -> Iterable[Loan]:
+    """Whom money is lent to: workloads whose pods are paid and wanted. Without a plan they keep what they have."""
+    bounds = _bounds(book, funding, book.time)
+    for placement in book.placements.values():
+        grant, before = funding.get(placement.name), stored.placements.get(placement.name)
+        if placement.draining or placement.name in refusals:
+            continue
+        if grant is not None and grant.terms is not None and grant.count > 0 and grant.through is None:
+            yield Loan(placement.name, grant.rank, bounds.get(placement.name))
+        elif grant is None and before is not None:
+            yield Loan(placement.name, until=before.end_max(book.time))
+
+
+def _bounds(book: Book, funding: Mapping[str, Funding], time: int) -> dict[str, int]:
+    """From when on a pod of a workload can cost more than is held for it, where that is in sight."""
+    bounds = {}
+    for name, grant in funding.items():
+        rates = book.placements[name].terms.rates.values() if name in book.placements else ()
+        until = min((end for rate in rates if (end := grant.course.covered_until(rate, time)) is not None), default=None)
+        if until is not None:
+            bounds[name] = until
+    return bounds
 
 
 def _keep(result: Book | Refusal, book: Book, workload: str, refusals: dict[str, Refusal]) -> Book:

@@ -18,7 +18,7 @@ FIGURES = {
     "period": {"name": "team.1", "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
     "limit": "100",
     "spent": "7.50",
-    "held": "0.00",
+    "held": {"committed": "0.00", "endurance": "0.00"},
     "available": "92.50",
     "ratePerHour": "0.00",
     "asOf": "2026-01-01T05:00:00Z",

@@ -72,8 +72,18 @@ def test_figures_go_on_between_two_writes_of_the_book() -> None:
     seen = figures(book(), "ns/team", NOW + HOUR)
     assert seen is not None
     assert (seen.spent, seen.rate) == (USD, USD)
-    assert seen.spent + seen.held == -(-USD * (HOUR + 150) // HOUR)
-    assert seen.available == 5 * USD - seen.spent - seen.held
+    assert seen.spent + seen.committed == -(-USD * (HOUR + 150) // HOUR)
+    assert seen.available == 5 * USD - seen.spent - seen.committed
+
+
+def test_endurance_is_shown_apart_and_is_available() -> None:
+    held = book()
+    (placement,) = held.placements.values()
+    seen = figures(held.with_placement(replace(placement, hold_through=NOW + 4 * HOUR)), "ns/team", NOW + HOUR)
+    assert seen is not None
+    assert (seen.spent, seen.endurance) == (USD, 2 * USD)
+    assert seen.committed == -(-USD * (HOUR + 150) // HOUR)
+    assert seen.available == 5 * USD - seen.spent - seen.committed
 
 
 def test_each_state_of_a_budget_has_its_reason() -> None:

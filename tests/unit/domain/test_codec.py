@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from modelservice.domain.book import Book, Unit
 from modelservice.domain.codec import DamagedBookError, decode, decode_page, encode, encode_page, page_name
+from modelservice.domain.endurance import recall
 from modelservice.domain.funding import drain
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, prove, seal, set_policies
 from modelservice.domain.prices import Billing, BillingStart
@@ -68,12 +69,33 @@ def test_a_unit_takes_about_sixty_bytes() -> None:
     assert (len(json.dumps(encode(full), separators=(",", ":"))) - empty) / 1000 < 65
 
 
-@pytest.mark.parametrize("figure", ["posted", "held"])
+@pytest.mark.parametrize("figure", ["posted", "held", "endurance"])
 def test_a_book_whose_figures_contradict_its_rows_is_damaged(figure: str) -> None:
-    value = through_json(lived_in())
+    value = through_json(lent(lived_in()))
     value["accounts"][0][figure] -= 1
-    with pytest.raises(DamagedBookError, match="contradicts itself: team/monthly"):
+    with pytest.raises(DamagedBookError, match=f"contradicts itself: team/monthly from .* states {figure} "):
         decode(value)
+
+
+def test_what_is_held_beyond_the_horizon_is_written_as_endurance() -> None:
+    book = lived_in()
+    assert "endurance" not in encode(book)["accounts"][0]
+    longer = lent(book)
+    (row, *_) = encode(longer)["accounts"]
+    (account, *_) = longer.accounts
+    assert (
+        row["endurance"]
+        == row["held"] - longer.committed(account)
+        == longer.worst(account) - recall(longer).worst(account)
+    )
+    assert decode(through_json(longer)) == longer
+
+
+def lent(book: Book) -> Book:
+    """The book with the hold of its placement a day longer."""
+    placement = book.placements[WORK]
+    assert placement.hold_through is not None
+    return book.with_placement(replace(placement, hold_through=book.time + placement.terms.horizon + 86_400))
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_however_they_are_grouped_the_entries_add_up_to_the_stored_book(by: By, 
         entries = statement.entries(by)
         account = next((a for a in book.accounts if a.key == (statement.policy, statement.start)), page_of())
         assert sum(entry.spent for entry in entries) == statement.spent == book.posted(account)
-        assert sum(entry.held for entry in entries) == statement.held == book.held(account)
+        assert sum(entry.held for entry in entries) == statement.held == book.committed(account)
         assert statement.available == book.available(account)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from modelservice.domain.book import HORIZON_SECONDS, Book, Unit
 from modelservice.domain.fuse import judge
+from modelservice.domain.guarantee import GAP_SECONDS
 from modelservice.domain.snapshot import BreakGlass, Pod
 from modelservice.domain.specs import Role, ServiceName
 
@@ -84,6 +85,15 @@ def test_every_deletion_says_why() -> None:
         "Pod team/chat-a is 5 s past the time through which it is paid.",
         "Pod team/chat-x runs and the book of budgets does not know it.",
     ]
+
+
+def test_what_an_old_book_lends_beyond_the_horizon_may_have_been_taken_back() -> None:
+    lent, reach = book("a", hold=NOW + 10 * HORIZON_SECONDS), HORIZON_SECONDS - GAP_SECONDS
+    for read_at in (NOW + GAP_SECONDS, NOW + 1000):
+        paid = judge([pod()], lent, read_at + reach - 1, read_at=read_at)
+        over = judge([pod()], lent, read_at + reach, read_at=read_at)
+        assert ([one.pod.uid for one in paid.delete], [one.pod.uid for one in over.delete]) == ([], ["a"])
+    assert judge([pod()], lent, NOW + 10 * HORIZON_SECONDS - 1).delete == ()
 
 
 @pytest.mark.parametrize(

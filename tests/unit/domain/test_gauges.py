@@ -1,8 +1,10 @@
 from dataclasses import replace
 
 from modelservice.domain.costs import Denial
+from modelservice.domain.endurance import recall
 from modelservice.domain.gauges import (
     AVAILABLE,
+    COMMITTED,
     COST,
     FROZEN,
     GAUGES,
@@ -51,7 +53,7 @@ def test_the_readings_are_the_figures_counted_by_hand() -> None:
     seen = list(read_book(book_of(), ["team/monthly"], NOW))
     assert values(seen, LIMIT) == {(*MONTHLY, "Hard"): 100_000_000}
     assert values(seen, POSTED) == {MONTHLY: 27_350_278}
-    assert values(seen, HELD) == {MONTHLY: 4_110_000}
+    assert values(seen, HELD) == values(seen, COMMITTED) == {MONTHLY: 4_110_000}
     assert values(seen, WORST) == {MONTHLY: 31_460_278}
     assert values(seen, AVAILABLE) == {MONTHLY: 68_539_722}
     assert values(seen, RATE) == {MONTHLY: 8_200_001}
@@ -64,6 +66,19 @@ def test_the_readings_are_the_figures_counted_by_hand() -> None:
         (*MONTHLY, "team/chat", "a100", "Training"): 5_000_000,
         (*MONTHLY, "team/embed", "l4", "Inference"): 250_278,
     }
+
+
+def test_what_is_lent_is_held_and_available() -> None:
+    book = book_of()
+    longer = [
+        replace(one, hold_through=one.hold_through and book.time + one.terms.horizon + 7200)
+        for one in book.placements.values()
+    ]
+    lent = replace(book, placements={one.name: one for one in longer})
+    seen, before = (list(read_book(each, ["team/monthly"], NOW)) for each in (lent, recall(lent)))
+    assert values(seen, AVAILABLE) == values(before, AVAILABLE)
+    assert values(seen, COMMITTED) == values(before, COMMITTED) == values(before, HELD)
+    assert values(seen, HELD)[MONTHLY] > values(before, HELD)[MONTHLY]
 
 
 def test_the_figures_are_those_of_the_book_whatever_the_time_is() -> None:

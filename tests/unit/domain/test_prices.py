@@ -108,3 +108,11 @@ def test_a_course_tells_the_dearest_rate_that_a_stretch_of_time_meets() -> None:
     assert [course.dearest(*stretch) for stretch in ((10, 20), (10, 21), (19, 40), (30, 31))] == [5, 9, 9, 2]
     assert [course.dearest(time, time) for time in (0, 10, 20, 29, 30)] == [5, 5, 9, 9, 2]
     assert STEADY.dearest(0, 100) is None
+
+
+def test_a_rate_covers_a_pod_until_more_is_in_force_or_nothing_is_known() -> None:
+    course = Course(((10, 5), (20, 9), (30, 2), (40, 6)), known_until=70)
+    assert [course.covered_until(rate, 10) for rate in (4, 5, 8, 9)] == [10, 20, 20, 70]
+    assert [course.covered_until(5, since) for since in (0, 20, 29, 30, 41, 90)] == [20, 20, 29, 40, 41, 70]
+    assert Course(((10, 5), (20, 2))).covered_until(5, 0) is None
+    assert STEADY.covered_until(0, 0) is None

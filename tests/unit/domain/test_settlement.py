@@ -9,7 +9,7 @@ from modelservice.domain.book import Blocked, Book, Enforcement, Terms
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import cost
-from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.prices import Billing, BillingStart, Course
 from modelservice.domain.settlement import End, Evidence, Funding, Settlement, settle
 from modelservice.domain.snapshot import BreakGlass, Pod
 
@@ -19,9 +19,13 @@ WORK = "ns/chat-cpu"
 TEAM = policy()
 
 
+NO_LOAN = Course(known_until=0)
+
+
 def funding(count: int, *, rates: bool = True, start: BillingStart = BillingStart.RUNNING, **more: object) -> Funding:
+    """A grant to which no money is lent beyond the horizon."""
     terms = Terms("ns/chat", "Inference", "cpu", "USD", {"ns/team": USD} if rates else {}, Billing(30, begins=start))
-    given = Funding(count, terms, 30, {"cpu": 1000, "memory": 2**30}, {"pool": "cpu"}, USD)
+    given = Funding(count, terms, 30, {"cpu": 1000, "memory": 2**30}, {"pool": "cpu"}, USD, NO_LOAN)
     return replace(given, **more)  # type: ignore[arg-type]
 
 
