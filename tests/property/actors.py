@@ -137,9 +137,8 @@ class Operator:
     def _settle(self, made: Plan, policies: tuple[Policy, ...]) -> Iterator[None]:
         """Read the book, list, settle, write; then open gates and delete."""
         world, began = self.world, self.world.now
-        value, version, date = world.get_book()
+        stored, version, date = world.get_book()
         yield
-        stored = codec.decode(value)
         views, list_date = world.list_pods()
         pods = {uid: _pod(view) for uid, view in views.items()}
         heartbeats = dict(world.heartbeats)
@@ -255,8 +254,8 @@ class Fuse:
         """One pass."""
         views, _ = self.world.list_pods()
         yield
-        value, _, date = self.world.get_book()
-        verdict = judge([_pod(view) for view in views.values()], codec.decode(value), date)
+        book, _, date = self.world.get_book()
+        verdict = judge([_pod(view) for view in views.values()], book, date)
         yield
         for deletion in verdict.delete:
             version = int(deletion.pod.version) if deletion.unbound else None

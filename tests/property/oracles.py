@@ -109,6 +109,7 @@ class Oracle:
         self._monotone(before, book)
         self._periods(before, book)
         self._evidence(before, book)
+        self._commitments(before, book)
         self.book, self.since = book, world.now
 
     def check_time(self) -> None:
@@ -260,12 +261,18 @@ class Oracle:
                 and start * TENTHS > (since or 0)
             ):
                 raise Violation(f"I2 coverage: {uid} is billed since {since}, its unit starts at {start}")
-            if same and "holdThrough" in before.units[uid]:
-                committed = min(before.units[uid]["holdThrough"], book.time + record.get("horizon", 3600))
-                if record.get("holdThrough", committed) < committed:
-                    raise Violation(f"I2 coverage: {uid} was paid through {committed} at least, which was taken back")
             for rate in record["rates"].values():
                 self.top_rate[uid] = max(self.top_rate[uid], rate)
+
+    def _commitments(self, before: Figures, book: Figures) -> None:
+        """What is held through the horizon is not taken back at the same price."""
+        for uid, record in book.units.items():
+            old = before.units.get(uid)
+            if old is None or old["rates"] != record["rates"] or "holdThrough" not in old:
+                continue
+            committed = min(old["holdThrough"], book.time + record.get("horizon", 3600))
+            if record.get("holdThrough", committed) < committed:
+                raise Violation(f"I2 coverage: {uid} was paid through {committed}, which was taken back")
 
     def check_totals(self, pages: dict[tuple[str, int], Row]) -> None:
         """I6 when everything has ended: each pod is paid for once, no less than the truth and within its life."""

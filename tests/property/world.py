@@ -1,8 +1,8 @@
 """A small simulated cluster with its own truth about what every pod costs.
 
-The world's clock counts tenths of seconds; the API shows whole seconds, as the real one does. It knows nothing of the
-ledger: the book is a JSON value under optimistic concurrency, and the watch is what the Lease of the fuse tells of.
-True costs are kept in micro-units x ``SCALE``.
+The world's clock counts tenths of seconds; the API shows whole seconds, as the real one does. The book
+is a JSON value under optimistic concurrency, which readers get decoded, and the watch is what the Lease of the fuse
+tells of. Nothing else is known of the ledger. True costs are kept in micro-units x ``SCALE``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from itertools import count
 from random import Random
 from typing import Any
 
+from modelservice.domain.book import Book
+from modelservice.domain.codec import decode
 from modelservice.domain.guarantee import Watch
 
 TENTHS = 10
@@ -151,6 +153,7 @@ class World:
     pods: dict[str, Pod] = field(default_factory=dict)
     pages: dict[tuple[str, int], Any] = field(default_factory=dict)
     stored: dict[str, Any] = field(default_factory=dict)
+    read: Book = field(default_factory=Book)
     version: int = 0
     heartbeats: dict[str, int] = field(default_factory=dict)
     watch: Watch | None = None
@@ -186,15 +189,15 @@ class World:
 
     # The API.
 
-    def get_book(self) -> tuple[dict[str, Any], int, int]:
-        """Value, resourceVersion, Date."""
-        return self.stored, self.version, self.date
+    def get_book(self) -> tuple[Book, int, int]:
+        """The stored book as it is read, resourceVersion, Date."""
+        return self.read, self.version, self.date
 
     def put_book(self, value: dict[str, Any], version: int) -> int:
         """Store the book and return the Date."""
         if version != self.version:
             raise Conflict
-        self.stored = value
+        self.stored, self.read = value, decode(value)
         self.version += 1
         for observe in self.on_store:
             observe(self)

@@ -3,11 +3,11 @@
 A reconcile calls them in this order and writes the result with the resourceVersion of its read:
 
 1. ``advance`` to the ``Date`` of the book's GET; only then LIST the pods, so that all evidence is newer;
-2. ``set_policies``: limits and the accounts of this period and, near its end, of the next;
-3. evidence of the LIST: ``prove`` for pods seen bound, ``close`` for proven ends, ``release`` for pods that the
+2. ``endurance.recall``: money that is lent is free again;
+3. ``set_policies``: limits and the accounts of this period and, near its end, of the next;
+4. evidence of the LIST: ``prove`` for pods seen bound, ``close`` for proven ends, ``release`` for pods that the
    operator deleted before they were ever bound;
-4. ``seal`` accounts of ended periods; ``collect`` those whose page is already stored;
-5. ``endurance.recall``: all money that is lent is free again;
+5. ``seal`` accounts of ended periods; ``collect`` those whose page is already stored;
 6. ``funding.drain`` for pods that the LIST shows no more or being deleted (to renew them would pay for what is not
    there), ``funding.place`` for every workload (its terms as of now), ``funding.drain`` for pods that shall stop;
 7. ``funding.renew`` every placement, then ``funding.admit`` new pods, then ``endurance.lend`` what is left;
@@ -94,18 +94,18 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
 
 
 def _lapsed(account: Account, time: int) -> Account:
-    return account if account.sealed else replace(account, extras=lapse_extras(account.extras, account.end, time))
+    if account.sealed or not account.extras:
+        return account
+    return replace(account, extras=lapse_extras(account.extras, account.end, time))
 
 
 def _as_asked(account: Account, policy: Policy, time: int) -> Account:
-    return replace(
-        account,
-        base=policy.limit,
-        max_rate=policy.max_rate,
-        enforcement=policy.enforcement,
-        carry_over=policy.carry_over,
-        extras=renew_extras(account.extras, policy.override, account.start, account.end, time),
-    )
+    extras = renew_extras(account.extras, policy.override, account.start, account.end, time)
+    base, max_rate, enforcement, carry_over = policy.limit, policy.max_rate, policy.enforcement, policy.carry_over
+    same = (base, max_rate, enforcement) == (account.base, account.max_rate, account.enforcement)
+    if same and carry_over == account.carry_over and extras == account.extras:
+        return account
+    return replace(account, base=base, max_rate=max_rate, enforcement=enforcement, carry_over=carry_over, extras=extras)
 
 
 def _missing_spans(book: Book, policy: Policy) -> Iterable[Span]:

@@ -124,11 +124,11 @@ def settle(
 
     While the book is `frozen` what runs is posted and paid for longer, and nothing is started, stopped or drained.
     """
-    book = set_policies(advance(stored, date), policies)
+    book = set_policies(recall(advance(stored, date)), policies)
     book = _take_evidence(book, evidence)
     book = collect(seal(book), evidence.pages)
     refusals: dict[str, Refusal] = {}
-    book = recall(_drain_leaving(book, evidence.pods))
+    book = _drain_leaving(book, evidence.pods)
     book = _set_terms(book, funding, refusals)
     book, adopted = _adopt(book, evidence)
     grants = {p.workload: funding.get(p.workload, _UNPLANNED) for p in book.placements.values()}
@@ -159,9 +159,7 @@ def settle(
 _UNPLANNED = Funding(1)
 
 
-def _loans(
-    stored: Book, book: Book, funding: Mapping[str, Funding], refusals: Mapping[str, Refusal]
-) -> Iterable[Loan]:
+def _loans(stored: Book, book: Book, funding: Mapping[str, Funding], refusals: Mapping[str, Refusal]) -> Iterable[Loan]:
     """Whom money is lent to: workloads whose pods are paid and wanted. Without a plan they keep what they have."""
     bounds = _bounds(book, funding, book.time)
     for placement in book.placements.values():
@@ -179,7 +177,9 @@ def _bounds(book: Book, funding: Mapping[str, Funding], time: int) -> dict[str, 
     bounds = {}
     for name, grant in funding.items():
         rates = book.placements[name].terms.rates.values() if name in book.placements else ()
-        until = min((end for rate in rates if (end := grant.course.covered_until(rate, time)) is not None), default=None)
+        until = min(
+            (end for rate in rates if (end := grant.course.covered_until(rate, time)) is not None), default=None
+        )
         if until is not None:
             bounds[name] = until
     return bounds

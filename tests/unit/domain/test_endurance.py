@@ -162,6 +162,11 @@ def grant(count: int, **more: object) -> Funding:
     return replace(given, **more)  # type: ignore[arg-type]
 
 
+def known(until: int | None) -> Course:
+    """Prices that stand until then."""
+    return Course(known_until=until)
+
+
 def step(book: Book, pods: list[Pod], grants: dict[str, Funding], at: int = 0, limit: int = START) -> Settlement:
     seen = Evidence(NOW + at, {one.uid: one for one in pods})
     return settle(book, NOW + at, seen, [policy(limit)], grants, 10)
