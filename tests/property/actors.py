@@ -128,7 +128,7 @@ class Operator:
             if one.role == Role.TRAINING:
                 services[one.service] = replace(view, training=wish)
             else:
-                services[one.service] = replace(view, inference=wish)
+                services[one.service] = replace(view, inference=wish, minimum=one.floor)
         views, date = self.world.list_pods()
         pods = {uid: _pod(view) for uid, view in views.items()}
         snapshot = Snapshot(tuple(services.values()), pools, policies, pods, self.book)

@@ -74,6 +74,7 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
             ceiling=rates[index],
             true_rates=[(0, rates[index])],
             demand=rng.randint(0, 8),
+            floor=rng.choice([0, 1, 8]),
         )
     policies: list[Policy] = []
     epoch = EPOCH + rng.randint(0, 86400)

@@ -45,6 +45,7 @@ class Stage:
             minimum,
             36_000_000,
             [(0, 36_000_000)],
+            floor=3,
         )
         quirks = Quirks(unschedulable=0, self_ending=0, forced=0, unseen=0)
         self.world = World(Random(1), begin, {NAME: workload}, quirks)

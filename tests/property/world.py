@@ -31,6 +31,8 @@ class Conflict(Exception):
 class Workload:
     """Pods of one kind: how their pool bills and stops them, who pays, how many users want and how many are asked for.
 
+    `floor` of those that users want come before what others want beyond their floors.
+
     `name` is that of a ReplicaSet in the namespace, which keeps `replicas` pods alive. Its pool has the same name.
     """
 
@@ -45,6 +47,7 @@ class Workload:
     ceiling: int
     true_rates: list[tuple[int, int]]
     demand: int = 0
+    floor: int = 0
     boot: int = 300
     replicas: int = 0
 
