@@ -11,12 +11,13 @@ from types import FrameType
 from typing import Final
 
 from modelservice_workers import __version__
-from modelservice_workers.common.errors import ArtifactError, SettingsError, WorkerError
+from modelservice_workers.common.errors import ArtifactError, HardwareError, SettingsError, WorkerError
 from modelservice_workers.common.termination import TerminationMessage, write_termination
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_MODEL_LOAD: Final = 3
+EXIT_HARDWARE: Final = 4
 
 _USAGE: Final = """\
 usage: modelservice-worker serve [options]        serve the model at MODEL_PATH
@@ -69,6 +70,10 @@ def _serve(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         _log.error("%s", error)
         write_termination(TerminationMessage("ModelLoadFailed", str(error)), environment)
         return EXIT_MODEL_LOAD
+    except HardwareError as error:
+        _log.error("%s", error)
+        write_termination(TerminationMessage("UnsupportedHardware", str(error)), environment)
+        return EXIT_HARDWARE
     except SettingsError:
         raise
     except WorkerError as error:

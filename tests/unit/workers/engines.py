@@ -9,8 +9,10 @@ import numpy as np
 from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.engine import InputRefusedError, ModelInfo
+from modelservice_workers.serving.engines.source import LoadOptions
 
 ROWS = Range("rows", 1, 1000)
+OPTIONS = LoadOptions(threads=1, max_batch_rows=4, features=frozenset({"avx2", "avx512_bf16"}))
 INFO = ModelInfo(version="1", engine="numpy", engine_version="2", platform="test", dtype="FP32", digest="sha256:0")
 DEADLINE_SECONDS = 10.0
 

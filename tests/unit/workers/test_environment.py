@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from modelservice_workers.common.cpu import count_threads
+from modelservice_workers.common.cpu import LIMIT_VARIABLE, count_threads
+from modelservice_workers.common.cpufeatures import HIDDEN_VARIABLE
 from modelservice_workers.common.errors import SettingsError
 from modelservice_workers.common.termination import ArtifactReference, TerminationMessage, write_termination
 from modelservice_workers.serving.metrics import UtilizationMeter
-from modelservice_workers.serving.settings import read_settings
+from modelservice_workers.serving.settings import NUMBERS, REMOTE_CODE_VARIABLE, read_settings
 from modelservice_workers.training.metrics_file import read_metrics
 
 CPUS = len(os.sched_getaffinity(0))
@@ -40,6 +41,21 @@ def test_settings_come_from_flags_then_variables_then_defaults() -> None:
 def test_a_setting_that_cannot_be_used_is_named_with_its_bounds(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}.* is '{value}'; it must be a"):
         read_settings([], {**MODEL, name: value})
+
+
+def test_code_of_artifacts_is_denied_unless_it_is_allowed() -> None:
+    assert not read_settings([], MODEL).remote_code
+    assert read_settings([], {**MODEL, "MODELSERVICE_REMOTE_CODE": "Allow"}).remote_code
+    with pytest.raises(SettingsError, match="MODELSERVICE_REMOTE_CODE is 'yes'; it must be Deny or Allow"):
+        read_settings([], {**MODEL, "MODELSERVICE_REMOTE_CODE": "yes"})
+
+
+def test_every_setting_of_the_server_is_in_the_reference_with_its_default() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "worker.md").read_text()
+    for number in NUMBERS:
+        assert f"| `{number.variable}` | `--{number.flag}` | `{int(number.default)}` |" in text
+    for variable in ("MODEL_NAME", "MODEL_PATH", LIMIT_VARIABLE, REMOTE_CODE_VARIABLE, HIDDEN_VARIABLE):
+        assert f"| `{variable}` |" in text
 
 
 def groups(tmp_path: Path, **limits: str) -> tuple[Path, Path]:

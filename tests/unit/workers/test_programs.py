@@ -18,11 +18,12 @@ from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.common.program import Program, load_program
 from modelservice_workers.common.signature import Range, TensorSpec
 from modelservice_workers.serving.engine import InputRefusedError
+from modelservice_workers.serving.engines.torch_program import TorchEngine
 from modelservice_workers.serving.model import load_model
-from modelservice_workers.serving.torch_engine import TorchEngine
 from torch import nn
 from torch.export import Dim
 
+from tests.unit.workers.engines import OPTIONS
 from tests.unit.workers.models import Linear, Log, export, make_artifact
 
 pytestmark = pytest.mark.timeout(120)
@@ -204,7 +205,7 @@ def test_programs_that_cannot_be_served_are_refused(
 @pytest.mark.parametrize(("dtype", "datatype"), [(torch.float16, "FP16"), (torch.bfloat16, "BF16")])
 def test_a_model_in_half_precision_takes_and_gives_it(tmp_path: Path, dtype: torch.dtype, datatype: str) -> None:
     path = export(Linear().to(dtype), (torch.ones(2, 2, dtype=dtype),), tmp_path / "m.pt2")
-    model = load_model(path, threads=1, max_batch_rows=2)
+    model = load_model(path, OPTIONS)
     signature = model.engine.signature
     assert [spec.datatype for spec in (*signature.inputs, *signature.outputs)] == [datatype] * 2
     assert model.info.dtype == datatype
@@ -347,7 +348,7 @@ def test_an_artifact_is_loaded_by_its_manifest(linear_model: Path, tmp_path: Pat
     document = json.loads((artifact / MANIFEST_NAME).read_bytes())
     document["signature"]["inputs"][0]["name"] = "features"
     (artifact / MANIFEST_NAME).write_text(json.dumps(document))
-    model = load_model(artifact, threads=1, max_batch_rows=4)
+    model = load_model(artifact, OPTIONS)
     assert model.info.version == "ab12-3"
     assert model.info.digest.startswith("sha256:")
     assert model.engine.signature.inputs[0].name == "features"
@@ -355,7 +356,7 @@ def test_an_artifact_is_loaded_by_its_manifest(linear_model: Path, tmp_path: Pat
 
 
 def test_a_bare_file_is_loaded_with_the_signature_of_its_program(linear_model: Path) -> None:
-    model = load_model(linear_model, threads=1, max_batch_rows=4)
+    model = load_model(linear_model, OPTIONS)
     assert (model.info.version, model.engine.signature.inputs[0].name) == ("1", "x")
 
 
@@ -370,7 +371,10 @@ def change_manifest(artifact: Path, **fields: Any) -> None:
         (lambda artifact: (artifact / MANIFEST_NAME).unlink(), "has no manifest.json"),
         (lambda artifact: (artifact / MODEL_NAME).unlink(), "model.pt2 is missing although the manifest lists it"),
         (lambda artifact: (artifact / MODEL_NAME).write_bytes(b"x"), "model.pt2 has the digest sha256:"),
-        (lambda artifact: change_manifest(artifact, format="onnx"), "has the format 'onnx'"),
+        (lambda artifact: change_manifest(artifact, format="gguf"), "has the format 'gguf'"),
+        (lambda artifact: change_manifest(artifact, format="onnx"), r"gives no digest for model\.onnx"),
+        (lambda artifact: change_manifest(artifact, engine="openvino"), "asks for the engine 'openvino'"),
+        (lambda artifact: change_manifest(artifact, dtype=8), "has 8 for dtype; it must be a text or left out"),
         (lambda artifact: change_manifest(artifact, digests={}), "gives no digest for model.pt2"),
         (
             lambda artifact: change_manifest(
@@ -390,7 +394,7 @@ def test_a_spoiled_artifact_is_refused_with_its_reason(
     artifact = make_artifact(tmp_path / "artifact", linear_model)
     spoil(artifact)
     with pytest.raises(ArtifactError, match=sentence):
-        load_model(artifact, threads=1, max_batch_rows=4)
+        load_model(artifact, OPTIONS)
 
 
 class Fails(nn.Module):
@@ -408,4 +412,4 @@ class Fails(nn.Module):
 def test_a_model_that_fails_on_its_example_is_never_ready(tmp_path: Path) -> None:
     path = export(Fails(), (torch.zeros(2, dtype=torch.int64),), tmp_path / "m.pt2")
     with pytest.raises(ArtifactError, match="fails on its own example inputs: index out of range"):
-        load_model(path, threads=1, max_batch_rows=4)
+        load_model(path, OPTIONS)

@@ -16,7 +16,7 @@ import pytest
 from modelservice_workers.common.datatypes import Array
 from modelservice_workers.serving.model import load_model
 
-from tests.unit.workers.engines import LogEngine
+from tests.unit.workers.engines import OPTIONS, LogEngine
 from tests.unit.workers.servers import RunningServer, start_server
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "quickstart"
@@ -34,7 +34,7 @@ def test_training_reaches_the_expected_loss_and_leaves_a_model_that_gives_back_i
     assert [line.split()[1] for line in lines] == [f"{epoch}/10" for epoch in range(1, 11)]
     loss = float(json.loads((tmp_path / "out" / "metrics.json").read_bytes())["loss"])
     assert loss == pytest.approx(0.037, rel=0.2)
-    engine = load_model(tmp_path / "out" / "model.pt2", threads=1, max_batch_rows=8).engine
+    engine = load_model(tmp_path / "out" / "model.pt2", OPTIONS).engine
     assert engine.signature.to_json()["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 10]}]
     x = np.random.default_rng(1).standard_normal((1000, 10)).astype(np.float32)
     assert float(((engine.run([x])[0] - x) ** 2).mean()) == pytest.approx(loss, rel=0.3)

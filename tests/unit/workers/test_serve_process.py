@@ -95,11 +95,11 @@ def test_a_server_answers_and_ends_with_0_without_failing_a_request(linear_model
     assert not (tmp_path / "termination").exists()
 
 
-def serve(directory: Path, model: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def serve(directory: Path, model: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to end by itself."""
     return subprocess.run(
         worker_command("serve", "--host", "127.0.0.1", *arguments),
-        env=serve_environment(directory, model),
+        env=serve_environment(directory, model, **variables),
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,
@@ -141,6 +141,21 @@ def test_a_file_that_is_no_program_leaves_a_sentence_and_exit_code_3(tmp_path: P
     assert finished.returncode == 3
     message = json.loads((tmp_path / "termination").read_bytes())
     assert message["message"] == f"{model} is not a .pt2 file; save the model with torch.export.save."
+
+
+def test_a_cpu_that_lacks_what_the_model_needs_leaves_a_sentence_and_exit_code_4(
+    linear_model: Path, tmp_path: Path
+) -> None:
+    artifact = make_artifact(tmp_path / "artifact", linear_model)
+    document = json.loads((artifact / "manifest.json").read_bytes())
+    (artifact / "manifest.json").write_text(json.dumps({**document, "dtype": "BF16"}))
+    finished = serve(tmp_path, artifact, MODELSERVICE_HIDE_CPU_FEATURES="avx512_bf16 amx_bf16 bf16")
+    assert finished.returncode == 4
+    message = json.loads((tmp_path / "termination").read_bytes())
+    assert message["outcome"] == "UnsupportedHardware"
+    assert message["message"].startswith("The model computes in BF16, which needs a CPU with ")
+    assert message["message"] in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -27,12 +27,17 @@ _MANIFEST_LIMIT_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an artifact is; `digests` maps each file's relative path to "sha256:<hex>"."""
+    """What an artifact is; `digests` maps each file's relative path to "sha256:<hex>".
+
+    `engine` names what is to compute it where its format leaves a choice; `dtype` is the datatype of most weights.
+    """
 
     format: str
     signature: Signature
     digests: Mapping[str, str]
     lineage: Mapping[str, str]
+    engine: str | None = None
+    dtype: str | None = None
 
     def to_bytes(self) -> bytes:
         """The manifest as its file holds it."""
@@ -43,6 +48,8 @@ class Manifest:
             "digests": dict(sorted(self.digests.items())),
             "lineage": dict(sorted(self.lineage.items())),
         }
+        chosen = {"engine": self.engine, "dtype": self.dtype}
+        document.update({key: text for key, text in chosen.items() if text is not None})
         return json.dumps(document, indent=2).encode() + b"\n"
 
 
@@ -89,7 +96,15 @@ def _parse_manifest(document: object, path: Path) -> Manifest:
             raise ArtifactError(f"{path} names the file {name!r}, which lies outside the artifact.")
         if not _DIGEST.fullmatch(digest):
             raise ArtifactError(f"{path} gives {name} the digest {digest!r}; it must be sha256:<64 hex digits>.")
-    return Manifest(document["format"], parse_signature(document.get("signature")), digests, lineage)
+    engine, dtype = (_parse_optional(document, key, path) for key in ("engine", "dtype"))
+    return Manifest(document["format"], parse_signature(document.get("signature")), digests, lineage, engine, dtype)
+
+
+def _parse_optional(document: Mapping[str, Any], key: str, path: Path) -> str | None:
+    value = document.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ArtifactError(f"{path} has {value!r} for {key}; it must be a text or left out.")
+    return value
 
 
 def _parse_texts(document: Mapping[str, Any], key: str, path: Path) -> dict[str, str]:

@@ -13,3 +13,7 @@ class SettingsError(WorkerError):
 
 class ArtifactError(WorkerError):
     """A model artifact is missing, damaged, or not what its manifest says."""
+
+
+class HardwareError(WorkerError):
+    """The machine cannot do what the model needs, whatever is done to the artifact."""

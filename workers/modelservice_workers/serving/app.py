@@ -13,6 +13,8 @@ from modelservice_workers.serving.http.messages import BadTargetError, Exchange,
 from modelservice_workers.serving.inference import InferCall
 from modelservice_workers.serving.oip.errors import RequestError
 from modelservice_workers.serving.oip.response import render_error
+from modelservice_workers.serving.openai.embeddings import EmbeddingCall
+from modelservice_workers.serving.openai.models import list_models, retrieve_model
 from modelservice_workers.serving.state import ServerState
 
 EXTENSIONS: Final = ("binary_tensor_data",)
@@ -49,6 +51,10 @@ class App:
                 self._infer(exchange, name, None)
             case ("v2", "models", name, "versions", version, "infer"):
                 self._infer(exchange, name, version)
+            case ("v1", "embeddings"):
+                if exchange.method != b"POST":
+                    raise _wrong_method(exchange, b"POST")
+                EmbeddingCall(self._state, exchange).begin()
             case _ if exchange.too_large:
                 raise RequestError(413, "The body is too large for this route.")
             case _:
@@ -57,7 +63,7 @@ class App:
     def _infer(self, exchange: Exchange, name: str, version: str | None) -> None:
         if exchange.method != b"POST":
             raise _wrong_method(exchange, b"POST")
-        InferCall(self._state, exchange).begin(name, version)
+        InferCall(self._state, exchange, name, version).begin()
 
     def _answer_reading(self, exchange: Exchange, parts: tuple[str, ...]) -> None:
         reply = self._read(parts)
@@ -77,6 +83,10 @@ class App:
                 return _json({"ready": self._state.ready}, 200 if self._state.ready else 503)
             case ("v2", "models", name, *rest):
                 return self._read_model(name, rest)
+            case ("v1", "models"):
+                return list_models(self._state)
+            case ("v1", "models", name):
+                return retrieve_model(self._state, name)
             case ("metrics",):
                 return Reply(200, self._state.metrics.render(), _METRICS_TYPE)
             case _:

@@ -51,12 +51,16 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Bounds of one batch (rows) and of the queue (requests, tensor bytes); `inline_rows` as in Batcher."""
+    """Bounds of one batch (rows) and of the queue (requests, tensor bytes).
+
+    `inline_rows` as in Batcher; without `merge` every request is computed alone.
+    """
 
     rows: int
     queue_requests: int
     queue_bytes: int
     inline_rows: int = 0
+    merge: bool = True
 
 
 @dataclass(slots=True)
@@ -105,7 +109,7 @@ class Batcher:
         self._thread = thread
         self._limits = limits
         self._observe_batch = observe_batch
-        self._mergeable = rows is not None
+        self._mergeable = limits.merge and rows is not None
         self._max_rows = min(limits.rows, rows.largest or limits.rows) if rows is not None else 1
         self._queue = _Queue()
         self._running: list[Ticket] = []

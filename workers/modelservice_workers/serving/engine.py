@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from modelservice_workers.common.datatypes import Array
-from modelservice_workers.common.signature import Signature
+from modelservice_workers.common.datatypes import NUMPY_DTYPES, Array
+from modelservice_workers.common.signature import Range, Signature
 
 
 class InputRefusedError(Exception):
@@ -35,7 +35,10 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Facts about a loaded model for metadata and the build_info metric."""
+    """Facts about a loaded model for metadata and the build_info metric.
+
+    `task` is "embedding" for a model of one BYTES input whose outputs are the embedding and the number of tokens.
+    """
 
     version: str
     engine: str
@@ -43,8 +46,21 @@ class ModelInfo:
     platform: str
     dtype: str
     digest: str
+    task: str = ""
 
 
 def stack_rows(requests: Sequence[Sequence[Array]]) -> list[Array]:
     """Join the inputs of several requests along the first dimension."""
     return [np.concatenate(parts) for parts in zip(*requests, strict=True)]
+
+
+def make_zeros(signature: Signature, rows: int) -> list[Array]:
+    """Inputs of zeros, or empty texts, with `rows` rows where they vary and every other size at its smallest."""
+    arrays = []
+    for spec in signature.inputs:
+        sizes = [dim.smallest if isinstance(dim, Range) else dim for dim in spec.dims]
+        if signature.rows is not None:
+            sizes[0] = rows
+        dtype = NUMPY_DTYPES[spec.datatype]
+        arrays.append(np.full(sizes, b"" if dtype.kind == "O" else 0, dtype))
+    return arrays

@@ -21,7 +21,7 @@ from modelservice_workers.serving.http.messages import Exchange, Reply
 from modelservice_workers.serving.oip.errors import RefusedError, RequestError
 from modelservice_workers.serving.oip.request import InferenceRequest, parse_request
 from modelservice_workers.serving.oip.response import render_error, render_response
-from modelservice_workers.serving.state import ServerState
+from modelservice_workers.serving.state import ServedModel, ServerState
 
 _CLIENT_CLOSED_REQUEST: Final = 499
 
@@ -32,25 +32,26 @@ class Call(ABC):
     The request is refused, or queued with `inputs`, and its outcome rendered; all of it is counted.
     """
 
-    __slots__ = ("_exchange", "_state", "_ticket", "model", "started")
+    __slots__ = ("_exchange", "_ticket", "model", "started", "state")
+
+    model: ServedModel
 
     def __init__(self, state: ServerState, exchange: Exchange) -> None:
-        self._state = state
+        self.state = state
         self._exchange = exchange
         self._ticket: Ticket | None = None
         self.started = time.perf_counter()
 
-    def begin(self, model: str, version: str | None) -> None:
+    def begin(self) -> None:
         """Answer now, or once the model has computed."""
-        state, exchange = self._state, self._exchange
+        state, exchange = self.state, self._exchange
         state.open_requests += 1
         try:
             if exchange.too_large:
                 raise self._too_large()
-            self.model = state.find_model(model, version)
+            began = time.perf_counter()
             if b"content-encoding" in exchange.headers:
                 exchange.body = self._decode(exchange.body, exchange.headers[b"content-encoding"])
-            began = time.perf_counter()
             inputs, timeout = self.read(exchange)
             state.metrics.preprocess.observe(time.perf_counter() - began)
             self._ticket = self.model.batcher.submit(
@@ -67,7 +68,7 @@ class Call(ABC):
 
     @abstractmethod
     def read(self, exchange: Exchange) -> tuple[list[Array], float | None]:
-        """The model's inputs and the request's own time-out in seconds; raises RequestError."""
+        """Set `model`; the model's inputs and the request's own time-out in seconds. Raises RequestError."""
 
     @abstractmethod
     def render(self, outputs: Sequence[Array]) -> Reply:
@@ -79,7 +80,7 @@ class Call(ABC):
 
     def _decode(self, body: bytes, encoding: bytes) -> bytes:
         try:
-            return decode_body(body, encoding, self._state.max_body_bytes)
+            return decode_body(body, encoding, self.state.max_body_bytes)
         except UnknownEncodingError:
             raise RequestError(415, f"The body may be encoded with {' or '.join(ENCODINGS)} only.") from None
         except BadBodyError:
@@ -88,11 +89,11 @@ class Call(ABC):
             raise self._too_large() from None
 
     def _too_large(self) -> RefusedError:
-        limit = self._state.max_body_bytes
+        limit = self.state.max_body_bytes
         return RefusedError(413, f"The body is larger than {limit} bytes; send fewer rows at a time.", "BodyTooLarge")
 
     def _finish(self, outcome: Outcome, timings: Timings) -> None:
-        metrics = self._state.metrics
+        metrics = self.state.metrics
         metrics.queue.observe(timings.queue_seconds)
         metrics.predict.observe(timings.predict_seconds)
         if isinstance(outcome, Failure):
@@ -109,32 +110,38 @@ class Call(ABC):
 
     def _refuse(self, error: RequestError) -> None:
         if isinstance(error, RefusedError):
-            self._state.metrics.count_rejected(error.reason)
+            self.state.metrics.count_rejected(error.reason)
         self._answer(self.render_refusal(error))
 
     def _answer(self, reply: Reply) -> None:
-        self._state.open_requests -= 1
+        self.state.open_requests -= 1
         self._exchange.reply(reply)
-        metrics = self._state.metrics
+        metrics = self.state.metrics
         metrics.count(reply.status)
         metrics.duration.observe(time.perf_counter() - self.started)
 
     def _leave(self) -> None:
-        self._state.open_requests -= 1
+        self.state.open_requests -= 1
         if self._ticket is not None:
             self.model.batcher.cancel(self._ticket)
-        self._state.metrics.count(_CLIENT_CLOSED_REQUEST)
+        self.state.metrics.count(_CLIENT_CLOSED_REQUEST)
 
 
 class InferCall(Call):
     """POST /v2/models/{model}/infer."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_name", "_request", "_version")
 
     _request: InferenceRequest
 
+    def __init__(self, state: ServerState, exchange: Exchange, name: str, version: str | None) -> None:
+        super().__init__(state, exchange)
+        self._name = name
+        self._version = version
+
     def read(self, exchange: Exchange) -> tuple[list[Array], float | None]:
         """As in Call."""
+        self.model = self.state.find_model(self._name, self._version)
         length = exchange.headers.get(b"inference-header-content-length")
         self._request = request = parse_request(exchange.body, length, self.model.signature)
         return request.inputs, request.timeout_seconds
@@ -143,5 +150,5 @@ class InferCall(Call):
         """As in Call."""
         model = self.model
         return render_response(
-            self._state.model_name, model.info.version, self._request, model.signature.outputs, outputs
+            self.state.model_name, model.info.version, self._request, model.signature.outputs, outputs
         )

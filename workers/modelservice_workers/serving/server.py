@@ -17,6 +17,7 @@ from typing import Final
 from modelservice_workers.common.errors import ArtifactError, WorkerError
 from modelservice_workers.serving.app import App, refuse
 from modelservice_workers.serving.batcher import Batcher, BatchLimits
+from modelservice_workers.serving.engines.source import LoadOptions
 from modelservice_workers.serving.http.server import HttpServer
 from modelservice_workers.serving.metrics import ServerMetrics, UtilizationMeter
 from modelservice_workers.serving.model import LoadedModel, load_model
@@ -49,7 +50,8 @@ def serve(settings: ServeSettings) -> None:
     listener = open_socket(settings.host, settings.port)
 
     def load() -> LoadedModel:
-        return load_model(Path(settings.model_path), settings.threads, settings.max_batch_rows)
+        options = LoadOptions(settings.threads, settings.max_batch_rows, settings.cpu_features, settings.remote_code)
+        return load_model(Path(settings.model_path), options)
 
     sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
@@ -130,11 +132,15 @@ class Lifecycle:
         gc.collect()
         gc.freeze()
         limits = BatchLimits(
-            settings.max_batch_rows, settings.max_queue_requests, settings.max_queue_bytes, model.inline_rows
+            settings.max_batch_rows,
+            settings.max_queue_requests,
+            settings.max_queue_bytes,
+            model.inline_rows,
+            model.merge,
         )
         batcher = Batcher(model.engine, self._thread, limits, self._state.metrics.observe_batch)
         seconds = time.monotonic() - started
-        self._state.model = ServedModel(model.engine.signature, model.info, batcher)
+        self._state.model = ServedModel(model.engine.signature, model.info, batcher, int(time.time()))
         self._state.metrics.set_loaded(model.info, seconds)
         if self._state.phase is Phase.LOADING:
             self._enter(Phase.SERVING)

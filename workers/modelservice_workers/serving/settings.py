@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from modelservice_workers.common.cpu import count_threads
+from modelservice_workers.common.cpufeatures import read_features
 from modelservice_workers.common.errors import SettingsError
 
 
@@ -20,6 +21,8 @@ class ServeSettings:
     host: str
     port: int
     threads: int
+    cpu_features: frozenset[str]
+    remote_code: bool
     max_batch_rows: int
     max_queue_requests: int
     max_queue_bytes: int
@@ -30,7 +33,9 @@ class ServeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Number:
+class Setting:
+    """A flag with its variable, its default and its bounds."""
+
     flag: str
     variable: str
     default: float
@@ -40,33 +45,38 @@ class _Number:
     whole: bool = True
 
 
-_NUMBERS: Final = (
-    _Number("port", "PORT", 8080, 0, 65535, "TCP port; 0 takes a free one"),
-    _Number("max-batch-rows", "MODELSERVICE_MAX_BATCH_ROWS", 64, 1, 65536, "rows computed together"),
-    _Number("max-queue-requests", "MODELSERVICE_MAX_QUEUE_REQUESTS", 512, 1, 1 << 20, "waiting requests before 429"),
-    _Number("max-queue-bytes", "MODELSERVICE_MAX_QUEUE_BYTES", 256 << 20, 1, 1 << 40, "tensor bytes in it before 429"),
-    _Number("max-body-bytes", "MODELSERVICE_MAX_BODY_BYTES", 64 << 20, 1, 1 << 40, "size of a request before 413"),
-    _Number(
+NUMBERS: Final = (
+    Setting("port", "PORT", 8080, 0, 65535, "TCP port; 0 takes a free one"),
+    Setting("max-batch-rows", "MODELSERVICE_MAX_BATCH_ROWS", 64, 1, 65536, "rows computed together"),
+    Setting("max-queue-requests", "MODELSERVICE_MAX_QUEUE_REQUESTS", 512, 1, 1 << 20, "waiting requests before 429"),
+    Setting("max-queue-bytes", "MODELSERVICE_MAX_QUEUE_BYTES", 256 << 20, 1, 1 << 40, "tensor bytes in it before 429"),
+    Setting("max-body-bytes", "MODELSERVICE_MAX_BODY_BYTES", 64 << 20, 1, 1 << 40, "size of a request before 413"),
+    Setting(
         "request-timeout-seconds", "MODELSERVICE_REQUEST_TIMEOUT_SECONDS", 60, 0.001, 86400,
         "time for a request to wait and be computed before 504", whole=False,
     ),
-    _Number(
+    Setting(
         "drain-delay-seconds", "MODELSERVICE_DRAIN_DELAY_SECONDS", 5, 0, 3600,
         "time that requests are still taken after SIGTERM, while load balancers notice", whole=False,
     ),
-    _Number(
+    Setting(
         "drain-timeout-seconds", "MODELSERVICE_DRAIN_TIMEOUT_SECONDS", 20, 0, 3600,
         "time for open requests to finish after the delay", whole=False,
     ),
 )  # fmt: skip
 
 
+REMOTE_CODE_VARIABLE: Final = "MODELSERVICE_REMOTE_CODE"
+
+_REMOTE_CODE: Final = ("Deny", "Allow")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags; each has a variable of the environment as its default."""
     parser.add_argument("--model-name", help="name in the routes (MODEL_NAME)")
-    parser.add_argument("--model-path", help="artifact directory or .pt2 file (MODEL_PATH)")
+    parser.add_argument("--model-path", help="artifact directory or model file (MODEL_PATH)")
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104 - a pod serves its network
-    for number in _NUMBERS:
+    for number in NUMBERS:
         parser.add_argument(f"--{number.flag}", help=f"{number.text} ({number.variable}, default {number.default:g})")
 
 
@@ -75,13 +85,15 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
     parser = argparse.ArgumentParser(prog="modelservice-worker serve", description="Serve one model over HTTP.")
     add_arguments(parser)
     flags = vars(parser.parse_args(arguments))
-    numbers = {number.flag: _read_number(number, flags, environment) for number in _NUMBERS}
+    numbers = {number.flag: _read_number(number, flags, environment) for number in NUMBERS}
     return ServeSettings(
         model_name=_read_text("model-name", "MODEL_NAME", flags, environment),
         model_path=_read_text("model-path", "MODEL_PATH", flags, environment),
         host=flags["host"],
         port=int(numbers["port"]),
         threads=count_threads(environment),
+        cpu_features=read_features(environment),
+        remote_code=_read_choice(REMOTE_CODE_VARIABLE, _REMOTE_CODE, environment) == "Allow",
         max_batch_rows=int(numbers["max-batch-rows"]),
         max_queue_requests=int(numbers["max-queue-requests"]),
         max_queue_bytes=int(numbers["max-queue-bytes"]),
@@ -99,7 +111,14 @@ def _read_text(flag: str, variable: str, flags: Mapping[str, str | None], enviro
     return text
 
 
-def _read_number(number: _Number, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> float:
+def _read_choice(variable: str, choices: Sequence[str], environment: Mapping[str, str]) -> str:
+    text = environment.get(variable) or choices[0]
+    if text not in choices:
+        raise SettingsError(f"{variable} is {text!r}; it must be {' or '.join(choices)}.")
+    return text
+
+
+def _read_number(number: Setting, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> float:
     text = flags[number.flag.replace("-", "_")] or environment.get(number.variable)
     if not text:
         return number.default

@@ -22,11 +22,12 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model behind its queue."""
+    """A model behind its queue; `loaded_at` is seconds since 1970."""
 
     signature: Signature
     info: ModelInfo
     batcher: Batcher
+    loaded_at: int
 
 
 @dataclass(slots=True)

@@ -9,12 +9,22 @@ import torch
 from torch.utils import _pytree as pytree
 
 from modelservice_workers.common.datatypes import Array
-from modelservice_workers.common.program import TORCH_DTYPES, Program
+from modelservice_workers.common.program import TORCH_DTYPES, Program, load_program
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.engine import InputRefusedError
+from modelservice_workers.serving.engines.source import LoadedEngine, LoadOptions, Source
+
+PLATFORM: Final = "pytorch_torch_export"
 
 # Every distinct set of input shapes is remembered after its guards have passed once.
 _REMEMBERED_SHAPES: Final = 4096
+
+
+def load(source: Source, options: LoadOptions) -> LoadedEngine:
+    """Load a .pt2 file; raises ArtifactError."""
+    program = load_program(source.path)
+    engine = TorchEngine(program, source.name_tensors(program.signature), options.threads)
+    return LoadedEngine(engine, torch.__version__, PLATFORM, program.dtype)
 
 
 class TorchEngine:

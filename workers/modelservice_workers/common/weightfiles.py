@@ -1,0 +1,136 @@
+"""Safetensors weights of a directory, checked before an engine opens them."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from modelservice_workers.common.errors import ArtifactError
+
+WEIGHTS_NAME: Final = "model.safetensors"
+INDEX_NAME: Final = "model.safetensors.index.json"
+
+DATATYPES: Final = {
+    "F64": "FP64", "F32": "FP32", "F16": "FP16", "BF16": "BF16", "I64": "INT64", "I32": "INT32", "I16": "INT16",
+    "I8": "INT8", "U8": "UINT8", "BOOL": "BOOL", "F8_E4M3": "FP8_E4M3", "F8_E5M2": "FP8_E5M2",
+}  # fmt: skip
+
+_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_LFS: Final = b"version https://git-lfs"
+_HEADER_LIMIT_BYTES: Final = 100 << 20
+_INDEX_LIMIT_BYTES: Final = 100 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """One file: elements of each tensor by its name, and their datatypes."""
+
+    elements: Mapping[str, int]
+    datatypes: Mapping[str, str]
+
+
+def check_weights(directory: Path) -> str:
+    """Check that all weights are there and whole; returns the datatype of most of their elements.
+
+    Raises ArtifactError with the name of the file that is at fault.
+    """
+    sizes: dict[str, int] = {}
+    for file in _read_all(directory):
+        for name, elements in file.elements.items():
+            datatype = file.datatypes[name]
+            sizes[datatype] = sizes.get(datatype, 0) + elements
+    return max(sizes, key=lambda datatype: sizes[datatype], default="none")
+
+
+def _read_all(directory: Path) -> list[WeightFile]:
+    index = directory / INDEX_NAME
+    if index.exists():
+        return _read_indexed(directory, index)
+    single = directory / WEIGHTS_NAME
+    if single.exists():
+        return [read_weight_file(single)]
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    if pickles:
+        raise ArtifactError(
+            f"{directory} has its weights in {pickles[0]}, a pickle that could run code; convert them to safetensors "
+            "or export the model with torch.export to a .pt2 file."
+        )
+    raise ArtifactError(f"{directory} holds no {WEIGHTS_NAME} and no {INDEX_NAME}; download the model again.")
+
+
+def _read_indexed(directory: Path, index: Path) -> list[WeightFile]:
+    places = _read_index(index)
+    missing = sorted({name for name in places.values() if not (directory / name).exists()})
+    if missing:
+        raise ArtifactError(
+            f"{index} names {len(missing)} files that do not exist, {missing[0]} for one; download the model again."
+        )
+    files = {name: read_weight_file(directory / name) for name in sorted(set(places.values()))}
+    for tensor, name in places.items():
+        if tensor not in files[name].elements:
+            raise ArtifactError(f"{directory / name} lacks {tensor}, which {index.name} says it holds.")
+    return list(files.values())
+
+
+def _read_index(index: Path) -> dict[str, str]:
+    try:
+        content = index.read_bytes()
+        places = json.loads(content)["weight_map"] if len(content) <= _INDEX_LIMIT_BYTES else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        places = None
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise ArtifactError(f"{index} is no index of weights; download the model again.")
+    for name in places.values():
+        path = PurePosixPath(name)
+        if len(path.parts) != 1 or path.suffix != ".safetensors":
+            raise ArtifactError(f"{index} names {name!r}, which is no safetensors file beside it.")
+    return places
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """The tensors that a safetensors file says it holds; raises ArtifactError when its bytes cannot be they."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            if start and _LFS.startswith(start) and file.read(len(_LFS) - 8) == _LFS[8:]:
+                raise ArtifactError(f"{path} is a Git LFS pointer and no weights; download the file itself.")
+            length = struct.unpack("<Q", start)[0] if len(start) == struct.calcsize("<Q") else size
+            header = json.loads(file.read(length)) if length <= min(size, _HEADER_LIMIT_BYTES) else None
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise ArtifactError(f"{path} is no safetensors file or is cut short; download it again.")
+    header.pop("__metadata__", None)
+    try:
+        return _describe(header, size - 8 - length)
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(
+            f"{path} does not have the {_last_byte(header)} bytes of tensors that it says it holds, "
+            f"but {size - 8 - length}; download it again."
+        ) from None
+
+
+def _describe(header: Mapping[str, Any], data_bytes: int) -> WeightFile:
+    elements = {}
+    datatypes = {}
+    for name, tensor in header.items():
+        elements[name] = math.prod(tensor["shape"])
+        datatypes[name] = DATATYPES.get(tensor["dtype"], str(tensor["dtype"]))
+    if _last_byte(header) != data_bytes:
+        raise ValueError
+    return WeightFile(elements, datatypes)
+
+
+def _last_byte(header: Mapping[str, Any]) -> int:
+    try:
+        return max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
+    except (KeyError, TypeError, IndexError, ValueError):
+        return -1
