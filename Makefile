@@ -23,8 +23,8 @@ lint: setup ## ruff, mypy, import contracts, CRD drift
 test: ## everything that a change must pass: lint, Go, unit, property, cluster and end-to-end tests
 	@$(PYTHON) scripts/stages.py
 
-test-all: ## the same with 1000 random examples for each property
-	@$(PYTHON) scripts/stages.py --examples 1000
+test-all: ## the same with 1000 random examples for each property, and the proof of budgets on a cluster (an hour)
+	@$(PYTHON) scripts/stages.py --all --examples 1000
 
 property: setup ## the property tests with N random examples: make property N=5000
 	@$(PYTHON) scripts/stages.py property --examples $(or $(N),1000)

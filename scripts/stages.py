@@ -1,4 +1,4 @@
-"""`make lint` and `make test`: the stages of the check, each timed, the first failure stops; a table closes it."""
+"""`make lint`, `make test`, `make test-all`: stages, each timed, the first failure stops; a table closes it."""
 
 import argparse
 import os
@@ -99,6 +99,11 @@ def stages() -> list[Stage]:
     ]
 
 
+def long_stages() -> list[Stage]:
+    """Return those that only `--all` or their names run: they take longer than a change can wait for."""
+    return [Stage("proof", (pytest("proof", "-s", "tests/proof"),))]
+
+
 def run_command(command: Command, mark: dict[str, str]) -> int:
     """Run one program in the foreground; stop it properly when this program is told to stop."""
     words = [str(word) for word in command.words]
@@ -195,14 +200,16 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def main() -> int:
     """Run the chosen stages, or all; return the exit status."""
-    everything = stages()
+    everything = [*stages(), *long_stages()]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", nargs="*", help=f"one or more of {', '.join(stage.name for stage in everything)}")
+    parser.add_argument("--all", action="store_true", help="the stages that take long too")
     parser.add_argument("--examples", type=int, help="random examples for each property instead of the fixed ones")
     arguments = parser.parse_args()
     if unknown := set(arguments.stage) - {stage.name for stage in everything}:
         parser.error(f"there is no stage {', '.join(sorted(unknown))}")
-    chosen = [stage for stage in everything if not arguments.stage or stage.name in arguments.stage]
+    usual = everything if arguments.all else stages()
+    chosen = [stage for stage in everything if stage.name in arguments.stage] or usual
     signal.signal(signal.SIGTERM, interrupt)
     mark = {leftovers.MARK: uuid.uuid4().hex}
     if arguments.examples:

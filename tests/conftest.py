@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-TIMEOUTS = {"unit": 20, "property": 300, "cluster": 120, "e2e": 300}  # seconds for one test, with its fixtures
+# Seconds for one test, with its fixtures.
+TIMEOUTS = {"unit": 20, "property": 300, "cluster": 120, "e2e": 300, "proof": 3600}
 
 # The workers' tests need PyTorch, which only .venv-workers has.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["unit/workers"]

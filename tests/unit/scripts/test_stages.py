@@ -58,3 +58,8 @@ def test_the_table_names_what_did_not_run_and_ends_as_pytest_does(capsys: pytest
 def test_the_stages_stand_in_the_order_of_their_cost() -> None:
     names = [stage.name for stage in stages.stages()]
     assert names == ["setup", "lint", "go", "unit", "property", "cluster", "e2e"]
+
+
+def test_the_proof_runs_only_when_it_is_asked_for() -> None:
+    assert [stage.name for stage in stages.long_stages()] == ["proof"]
+    assert "proof" not in {stage.name for stage in stages.stages()}
