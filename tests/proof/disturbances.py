@@ -14,7 +14,7 @@ from typing import Any
 
 from cluster import REPO, SYSTEM, Cluster
 
-from tests.proof.scene import GROUPS
+from tests.proof.history import NAME
 
 OPERATOR = "app.kubernetes.io/name=modelservice,app.kubernetes.io/component=operator"
 LEASE = "modelservice-operator"
@@ -48,15 +48,11 @@ class Disturbances:
         self.leaders += chosen == leader
 
     def preempt(self) -> None:
-        """Take a node of a group away, with more or less warning than a pod needs to stop."""
-        nodes = sorted(
-            node["metadata"]["name"]
-            for node in self.cluster.list("nodes")
-            if node["metadata"].get("labels", {}).get("localcluster/group") in GROUPS and _is_ready(node)
-        )
+        """Take a node away on which pods of ours run, in turn with less and with more warning than they need to stop."""
+        nodes = {pod["spec"].get("nodeName") for pod in self.cluster.list("pods", selector=NAME) if _is_running(pod)}
         if not nodes:
             return
-        name, warning = self.random.choice(nodes), self.random.choice((1, 4, 20))
+        name, warning = self.random.choice(sorted(nodes)), (1, 20)[self.preemptions % 2]
         command = [REPO / "bin/localcluster", "preempt", name, "--warning-seconds", str(warning)]
         words = [*map(str, command), "--dir", str(self.cluster.directory)]
         self._running.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT))
@@ -99,6 +95,5 @@ def stopped(pid: int) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-def _is_ready(node: dict[str, Any]) -> bool:
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def _is_running(pod: dict[str, Any]) -> bool:
+    return bool(pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"])

@@ -44,11 +44,11 @@ class Plan:
     outage: float = 600
     train: int = 420
     load_every: float = 20
-    boundary: tuple[float, float] = (300, 840)
+    boundary: tuple[float, float] = (120, 900)
     """A period of the north's budget ends so long after the beginning."""
 
 
-SHORT = Plan(deletions=4, every=30, outage=360, train=120, boundary=(60, 600))
+SHORT = Plan(deletions=4, every=30, outage=360, train=120, boundary=(60, 400))
 """For working on the proof itself: MODELSERVICE_PROOF=short."""
 
 

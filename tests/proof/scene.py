@@ -209,7 +209,7 @@ def budgets(now: float, boundary: tuple[float, float]) -> list[Object]:
     day = {"calendar": "Day", "timeZone": "UTC"}
     hour = {"calendar": "Hour", "timeZone": zone_with_a_boundary(now, boundary)}
     return [
-        budget("platform", "", "60.00", day, maxRatePerHour="26.00"),
+        budget("platform", "", "20.00", day, maxRatePerHour="26.00"),
         budget("team", NORTH, "3.50", hour),
         budget("team", SOUTH, "30.00", day, maxRatePerHour="9.00"),
     ]
