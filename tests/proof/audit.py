@@ -62,8 +62,8 @@ class Audit:
     def _solvency(self, before: Statement, after: Statement) -> None:
         for key, account in after.accounts.items():
             old = before.accounts.get(key)
-            bound = max(account.limit, old.worst if old is not None and old.limit > account.limit else 0)
-            if account.binds and account.worst > bound:
+            lowered = old.worst if old is not None else 0  # above the limit only where that was lowered
+            if account.binds and account.worst > max(account.limit, lowered):
                 self._fault(after, f"{key} holds {account.worst} of a limit of {account.limit}")
 
     def _monotone(self, before: Statement, after: Statement) -> None:

@@ -48,7 +48,7 @@ class Disturbances:
         self.leaders += chosen == leader
 
     def preempt(self) -> None:
-        """Take a node away on which pods of ours run, in turn with less and with more warning than they need to stop."""
+        """Take a node away on which pods of ours run, in turn with less and with more warning than they need."""
         nodes = {pod["spec"].get("nodeName") for pod in self.cluster.list("pods", selector=NAME) if _is_running(pod)}
         if not nodes:
             return

@@ -17,6 +17,7 @@ from tests.proof.disturbances import LEASE, OPERATOR, Disturbances
 from tests.proof.history import GATE, NAME, Life, lives
 from tests.proof.recorder import Recorder, Version
 from tests.proof.scene import (
+    HORIZON,
     LOAD,
     NORTH,
     RUNS,
@@ -139,9 +140,11 @@ class Performance:
         self.cluster.wait("the book to have no unit", self._closed, timeout=300)
 
     def _ration(self) -> None:
-        """Lower or raise the north's limit to what is spent and about five minutes of what runs or should."""
-        present = next(account for account in self._current() if account.key[0] == f"{NORTH}/team")
-        self._limit(f"{(present.posted + 1_600_000) / 1_000_000:.2f}")
+        """Leave the north what is held for what runs now through the horizon, or enough for a few pods."""
+        book, budget = self._book(), f"{NORTH}/team"
+        present = next(account for account in self._current(book) if account.key[0] == budget)
+        committed = sum(unit.cost(budget, book.time, unit.last(book.time, HORIZON)) for unit in book.units.values())
+        self._limit(f"{(present.posted + max(committed + 100_000, 1_300_000)) / 1_000_000:.2f}")
 
         def short() -> bool:
             units = [unit for unit in self._book().units.values() if f"{NORTH}/team" in unit.rates and unit.node]
@@ -179,14 +182,17 @@ class Performance:
         assert ledger is not None
         return read(ledger, time.time())
 
-    def _current(self) -> list[Account]:
+    def _current(self, book: Statement) -> list[Account]:
         """The accounts of the present periods."""
         now = time.time()
-        return [account for account in self._book().accounts.values() if account.key[1] <= now < account.end]
+        return [account for account in book.accounts.values() if account.key[1] <= now < account.end]
 
     def _money(self) -> str:
-        parts = (f"{a.key[0]} {a.posted / 1e6:.3f}+{a.held / 1e6:.3f} of {a.limit / 1e6:.2f}" for a in self._current())
-        return f"{len(self._book().units)} units, {', '.join(parts)}"
+        book = self._book()
+        parts = (
+            f"{a.key[0]} {a.posted / 1e6:.3f}+{a.held / 1e6:.3f} of {a.limit / 1e6:.2f}" for a in self._current(book)
+        )
+        return f"{len(book.units)} units, {', '.join(parts)}"
 
 
 @dataclass(slots=True)

@@ -31,12 +31,18 @@ class Paid:
         """The latest moment at which it can run: it is deleted late, and takes long to stop."""
         return None if self.hold is None else self.hold + self.billing["late"] + self.billing["stop"]
 
-    def last(self, time: int) -> int:
-        """The latest moment up to which it can cost, seen at that time."""
+    def last(self, time: int, horizon: int | None = None) -> int:
+        """The latest moment up to which it can cost, seen at that time, and of that what is held for that horizon."""
         if self.hold is None:
             return time
+        hold = self.hold if horizon is None else min(self.hold, time + horizon)
         longest = max(self.billing["stop"], self.billing["minimum"])
-        return max(time, self.hold + self.billing["late"] + longest + self.billing["tail"])
+        return max(time, hold + self.billing["late"] + longest + self.billing["tail"])
+
+    def cost(self, budget: str, start: int, end: int) -> int:
+        """What it costs a budget in that time, if it is paid from then on at least."""
+        rate = self.rates.get(budget, 0)
+        return price(rate, max(start, self.start), end) if rate else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +104,7 @@ class Statement:
         return (unit for unit in self.units.values() if unit.node)
 
     def _cost(self, account: Account, unit: Paid, until: int) -> int:
-        rate = unit.rates.get(account.key[0], 0)
-        return price(rate, max(account.key[1], unit.start), min(account.end, until)) if rate else 0
+        return unit.cost(account.key[0], account.key[1], min(account.end, until))
 
 
 def read(obj: Object, at: float) -> Statement:

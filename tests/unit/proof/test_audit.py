@@ -151,7 +151,17 @@ def test_a_pod_that_is_dropped_while_it_runs_is_found(case: Case) -> None:
 
 def test_spending_above_the_limit_is_found_whatever_the_book_says(case: Case) -> None:
     case.books = [replace(told, limit=50_000) for told in case.books]
-    assert any("has really spent" in fault and "of 50000" in fault for fault in case.faults())
+    faults = case.faults()
+    assert any("has really spent" in fault and "of 50000" in fault for fault in faults)
+    assert any("holds" in fault and "of a limit of 50000" in fault for fault in faults)
+
+
+def test_a_limit_that_is_lowered_below_what_is_held_is_no_fault_unless_more_is_held_then(case: Case) -> None:
+    case.books[2] = replace(case.books[2], limit=60_000)
+    case.books[3] = replace(case.books[3], limit=60_000)
+    assert case.faults() == []
+    case.books[2] = replace(case.books[2], hold=T0 + 500)
+    assert any("of a limit of 60000" in fault for fault in case.faults())
 
 
 def test_figures_that_do_not_follow_from_the_rows_are_found(case: Case) -> None:
