@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelservice.controllers.auditor import Auditor
-from modelservice.controllers.heartbeats import Absences
+from modelservice.controllers.heartbeats import Absences, remember
 from modelservice.controllers.observation import gate_index
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import SELECTOR, World, pods_of
@@ -76,11 +76,10 @@ class Bookkeeper:
         """A watch showed the last state of a pod that is gone now."""
         for pod in pods_of([obj]):
             if pod.node is None:
-                self.ends[pod.uid] = End(never_bound=True)
+                remember(self.ends, pod.uid, End(never_bound=True))
             elif pod.terminal:
-                self.ends[pod.uid] = End(
-                    finished_at=pod.finished_at if pod.finished_at is not None else self.world.now()
-                )
+                finished = pod.finished_at if pod.finished_at is not None else self.world.now()
+                remember(self.ends, pod.uid, End(finished_at=finished))
             else:
                 self.absences.was_on(pod.uid, pod.node)
 

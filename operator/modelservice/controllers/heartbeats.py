@@ -7,14 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from modelservice.api.computepool import ComputePool
 from modelservice.controllers.world import World
+from modelservice.domain.funding import MAX_UNITS
 from modelservice.kit.errors import Forbidden, NotFound
 from modelservice.kit.objects import Object, Ref
 from modelservice.ports import KubeClient
 
 NODE_LEASES = "kube-node-lease"
+MOST_REMEMBERED = 2 * MAX_UNITS
+"""A replica that stands by does not know which of the pods that it sees end are in the book; the latest count."""
+
+T = TypeVar("T")
+
+
+def remember(memory: dict[str, T], uid: str, value: T) -> None:
+    """Put down what was seen of a pod; beyond `MOST_REMEMBERED` the oldest is forgotten."""
+    memory.pop(uid, None)
+    memory[uid] = value
+    if len(memory) > MOST_REMEMBERED:
+        del memory[next(iter(memory))]
 
 
 @dataclass(slots=True)
@@ -28,7 +42,7 @@ class Absences:
 
     def was_on(self, uid: str, node: str) -> None:
         """A pod was seen on that node."""
-        self._nodes[uid] = node
+        remember(self._nodes, uid, node)
 
     def keep_only(self, uids: Collection[str]) -> None:
         """Forget all but these pods."""
