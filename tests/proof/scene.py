@@ -23,6 +23,8 @@ REQUESTS = {"cpu": "1", "memory": "1Gi"}
 NODE = {"cpu": 4, "memory": 8}
 """Processors and GiB of each node of a pool."""
 HORIZON = 300
+PATIENCE = 3600
+"""The horizon of the south: a pod is paid as far ahead as the longest of its budgets asks."""
 Object = dict[str, Any]
 
 
@@ -124,14 +126,14 @@ def runtimes() -> list[Object]:
     ]
 
 
-def budget(name: str, namespace: str, limit: str, period: Object, **more: Any) -> Object:
+def budget(name: str, namespace: str, limit: str, period: Object, *, horizon: int = HORIZON, **more: Any) -> Object:
     """A budget of the namespace, or of the cluster where none is given."""
     kind = "BudgetPolicy" if namespace else "ClusterBudgetPolicy"
     spec = {
         "currency": "USD",
         "limit": limit,
         "period": period,
-        "admission": {"horizonSeconds": HORIZON},
+        "admission": {"horizonSeconds": horizon},
         **more,
     }
     return manifest(OURS, kind, name, namespace, spec=spec)
@@ -209,9 +211,9 @@ def budgets(now: float, boundary: tuple[float, float]) -> list[Object]:
     day = {"calendar": "Day", "timeZone": "UTC"}
     hour = {"calendar": "Hour", "timeZone": zone_with_a_boundary(now, boundary)}
     return [
-        budget("platform", "", "20.00", day, maxRatePerHour="26.00"),
+        budget("platform", "", "30.00", day, maxRatePerHour="26.00"),
         budget("team", NORTH, "3.50", hour),
-        budget("team", SOUTH, "30.00", day, maxRatePerHour="9.00"),
+        budget("team", SOUTH, "30.00", day, horizon=PATIENCE, maxRatePerHour="9.00"),
     ]
 
 
