@@ -29,7 +29,9 @@ settings.load_profile("search" if wanted else "steady")
 
 
 def pytest_configure() -> None:
-    """Let SIGTERM end a run as Ctrl-C does: what was started is stopped."""
+    """Let SIGTERM end a run as Ctrl-C does, also one in the background, which a shell starts deaf to Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
