@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cluster import REPO, Cluster
 
-from tests.proof.performance import Performance, Verdict
+from tests.proof.performance import Performance
 from tests.proof.scene import images_file, nodes_file
+from tests.proof.verdict import Verdict
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +38,12 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def performance(cluster: Cluster) -> Performance:
-    """The whole run."""
+    """The whole run; what was recorded stays in .local/logs/proof-record.jsonl."""
     performance = Performance.prepare(cluster)
-    performance.run()
+    try:
+        performance.run()
+    finally:
+        performance.recorder.save(REPO / ".local" / "logs" / "proof-record.jsonl")
     return performance
 
 

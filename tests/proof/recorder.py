@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,6 +82,12 @@ class Recorder:
     def of(self, kind: str) -> Iterator[Version]:
         """The versions of one kind in their order."""
         return (version for version in list(self.versions) if version.kind == kind)
+
+    def save(self, path: Path) -> None:
+        """Keep the record as lines of JSON, for looking into a fault without another run."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as out:
+            out.writelines(json.dumps(asdict(version)) + "\n" for version in self.versions)
 
     def _take_list(self, kind: str, listing: Object) -> None:
         self._latest[kind] = listing["metadata"]["resourceVersion"]

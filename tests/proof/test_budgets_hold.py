@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.proof.history import Life
-from tests.proof.performance import Performance, Verdict
+from tests.proof.performance import Performance
 from tests.proof.scene import RUNS, SERVICES
-from tests.proof.statement import Paid
-
-
-def last_paid(verdict: Verdict, life: Life) -> Paid:
-    """The unit of a pod in the last book before its deletion was asked for."""
-    asked = life.asked or 0
-    return [s.units[life.uid] for s in verdict.statements if life.uid in s.units and s.time <= asked][-1]
+from tests.proof.verdict import Verdict
 
 
 def test_every_stored_book_agrees_with_what_the_kubelets_say(
@@ -52,7 +45,7 @@ def test_an_outage_of_the_operator_stops_nothing_that_is_paid(performance: Perfo
         assert life.asked is None or life.asked >= ended - 1, f"{life.name} was stopped although it was paid"
     for life in verdict.lives.values():
         if life.asked is not None and began <= life.asked < ended - 1:
-            hold = last_paid(verdict, life).hold
+            hold = verdict.last_paid(life).hold
             assert hold is not None
             assert life.asked >= hold, f"{life.name} was stopped at {life.asked}, paid through {hold}"
 
@@ -66,7 +59,7 @@ def test_the_fuse_stops_what_is_not_paid_while_there_is_no_operator(performance:
         if life.asked is None:  # it had ended by itself
             assert life.finished is not None
             continue
-        paid = last_paid(verdict, life)
+        paid = verdict.last_paid(life)
         assert paid.hold is not None
         assert paid.hold <= life.asked <= paid.hold + paid.billing["late"]
         assert life.end is not None
