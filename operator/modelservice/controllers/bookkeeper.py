@@ -35,6 +35,8 @@ LOOK_EVERY = 30.0
 """Seconds after which the book is read although the caches show nothing to do."""
 LOOK_FROZEN_EVERY = 3.0
 """The same while the book is frozen: somebody may have acknowledged it."""
+PROOF_SECONDS = 40.0
+"""For so long the proof is waited for that late pods have stopped. A node that says nothing for longer is not ready."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,7 @@ class Bookkeeper:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_at: float | None = None
     _pages: set[tuple[str, int]] = field(default_factory=set)
+    _waited_for: set[str] = field(default_factory=set)
 
     async def settle(self, plan: Plan | None, policies: tuple[Policy, ...]) -> bool:
         """Bring the book, the gates and the pods to what the plan funds; True when the book was written.
@@ -63,6 +66,9 @@ class Bookkeeper:
         async with self._lock:
             if plan is not None and not self._due(plan, policies):
                 return False
+            if self.world.book is None:
+                await self.safeguards.look()
+            await self._await_proofs()
             told = await self.auditor.ask()
             for _ in range(TRIES):
                 try:
@@ -139,6 +145,29 @@ class Bookkeeper:
         await self._delete(settled.delete)
         return written
 
+    async def _await_proofs(self) -> None:
+        """Let nodes report first when pods are gone that could not live for so long, as after an outage.
+
+        A node takes some seconds to prove that they have stopped. A book written before would count them until now.
+        """
+        book, pods, date = self.world.book, self.world.pods(), self.world.now()
+        began = self.world.clock.monotonic()
+        while True:
+            if book is None:
+                _, book, date = await self._read()
+                listing = await self.kube.list("Pod", label_selector=SELECTOR)
+                pods = {pod.uid: pod for pod in pods_of(listing.items)}
+            over = {uid for placement in book.placements.values() if placement.over(date) for uid in placement.units}
+            late = over - pods.keys() - self.ends.keys() - self._waited_for
+            if not late or late <= (await self._proven_gone(book, pods)).keys():
+                return
+            if self.world.clock.monotonic() - began > PROOF_SECONDS:
+                log.warning("It is not proven that %d pods have stopped: their nodes do not report", len(late))
+                self._waited_for |= late
+                return
+            await self.world.clock.sleep(1.0)
+            book = None
+
     async def _read(self) -> tuple[Object, Book, int]:
         """The object, the book in it and the server's time; an object without a version when there is none."""
         try:
@@ -168,6 +197,7 @@ class Bookkeeper:
         open_units = {uid for placement in settled.book.placements.values() for uid in placement.units}
         self.ends = {uid: end for uid, end in self.ends.items() if uid in open_units or uid in pods}
         self.absences.keep_only(open_units)
+        self._waited_for &= open_units
         adopted = () if freeze is not None else settled.adopted
         for pod in adopted:
             self.world.unheld[pod.uid] = pod

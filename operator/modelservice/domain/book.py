@@ -90,6 +90,10 @@ class Placement:
         init=False, repr=False, compare=False, default_factory=dict
     )
 
+    def over(self, time: int) -> bool:
+        """Whether none of its pods can live at that time, if all goes as it should."""
+        return self.hold_through is not None and self.hold_through + self.terms.billing.overrun < time
+
     @property
     def draining(self) -> bool:
         """Whether its pods are being stopped: their hold stays and is not renewed."""
