@@ -13,11 +13,13 @@ from typing import Any
 from cluster import Cluster, condition
 
 from tests.proof.disturbances import LEASE, Disturbances
+from tests.proof.history import price
 from tests.proof.recorder import Recorder
 from tests.proof.scene import (
     HORIZON,
     LOAD,
     NORTH,
+    POOLS,
     RUNS,
     SERVICES,
     budgets,
@@ -128,8 +130,9 @@ class Performance:
         self.say(f"the operator is back; {self._money()}")
 
     def wind_up(self) -> None:
-        """Let the runs end, stop everything, and wait until the book is closed."""
-        self._limit("10.00")
+        """Let the runs end with money enough, stop everything, and wait until the book is closed."""
+        self._limit(60_000_000, "clusterbudgetpolicy", "platform")
+        self._limit(40_000_000, "budgetpolicy", "team", "-n", NORTH)
         for namespace, name in RUNS:
             self.cluster.wait(f"the training run {name} to end", partial(self._trained, name, namespace), timeout=900)
         suspend = '{"spec": {"suspend": true}}'
@@ -138,21 +141,22 @@ class Performance:
         self.cluster.wait("the book to have no unit", self._closed, timeout=300)
 
     def _ration(self) -> None:
-        """Leave the north what is held for what runs now through the horizon, or enough for a few pods."""
+        """Leave the north what its floor needs and what is held through the horizon, for a pod of chat at least."""
         book, budget = self._book(), f"{NORTH}/team"
         present = next(account for account in self._current(book) if account.key[0] == budget)
         committed = sum(unit.cost(budget, book.time, unit.last(book.time, HORIZON)) for unit in book.units.values())
-        self._limit(f"{(present.posted + max(committed + 100_000, 1_300_000)) / 1_000_000:.2f}")
+        floor = price(POOLS["steady"].rate, book.time, present.end)
+        self._limit(present.posted + floor + max(committed + 50_000, 550_000), "budgetpolicy", "team", "-n", NORTH)
 
         def short() -> bool:
-            units = [unit for unit in self._book().units.values() if f"{NORTH}/team" in unit.rates and unit.node]
-            return bool(units) and all((unit.hold or 0) < time.time() + self.plan.outage - 60 for unit in units)
+            units = [unit for unit in self._book().units.values() if unit.line[0] == f"{NORTH}/chat" and unit.node]
+            return bool(units) and all((unit.hold or 0) < time.time() + self.plan.outage - 200 for unit in units)
 
-        self.cluster.wait("pods of the north that are paid for a short time", short, timeout=180)
+        self.cluster.wait("pods of chat that are paid for a short time", short, timeout=240)
 
-    def _limit(self, limit: str) -> None:
-        patch = f'{{"spec": {{"limit": "{limit}"}}}}'
-        self.cluster.kubectl("-n", NORTH, "patch", "budgetpolicy", "team", "--type=merge", "-p", patch)
+    def _limit(self, micros: int, *budget: str) -> None:
+        patch = f'{{"spec": {{"limit": "{micros / 1_000_000:.2f}"}}}}'
+        self.cluster.kubectl("patch", *budget, "--type=merge", "-p", patch)
 
     def _apply(self, objects: Sequence[Object]) -> None:
         self.cluster.kubectl("apply", "-f", "-", stdin=listed(objects))

@@ -23,8 +23,6 @@ REQUESTS = {"cpu": "1", "memory": "1Gi"}
 NODE = {"cpu": 4, "memory": 8}
 """Processors and GiB of each node of a pool."""
 HORIZON = 300
-PATIENCE = 3600
-"""The horizon of the south: a pod is paid as far ahead as the longest of its budgets asks."""
 Object = dict[str, Any]
 
 
@@ -126,14 +124,14 @@ def runtimes() -> list[Object]:
     ]
 
 
-def budget(name: str, namespace: str, limit: str, period: Object, *, horizon: int = HORIZON, **more: Any) -> Object:
+def budget(name: str, namespace: str, limit: str, period: Object, **more: Any) -> Object:
     """A budget of the namespace, or of the cluster where none is given."""
     kind = "BudgetPolicy" if namespace else "ClusterBudgetPolicy"
     spec = {
         "currency": "USD",
         "limit": limit,
         "period": period,
-        "admission": {"horizonSeconds": horizon},
+        "admission": {"horizonSeconds": HORIZON},
         **more,
     }
     return manifest(OURS, kind, name, namespace, spec=spec)
@@ -151,7 +149,7 @@ def zone_with_a_boundary(now: float, within: tuple[float, float]) -> str:
     return min(("UTC", "Asia/Kathmandu", "Asia/Kolkata"), key=away)
 
 
-def service(name: str, namespace: str, pool: str, most: int) -> Object:
+def service(name: str, namespace: str, pool: str, most: int, priority: str) -> Object:
     inference = {
         "runtime": ENGINE,
         "resources": {"requests": REQUESTS},
@@ -161,7 +159,7 @@ def service(name: str, namespace: str, pool: str, most: int) -> Object:
         "placement": {"pools": [pool]},
         "scaling": {"scaleMetric": "Concurrency", "scaleTarget": 2, "scaleDownDelaySeconds": 15},
     }
-    spec = {"model": {"storageUri": "pvc://models/none"}, "inference": inference}
+    spec = {"priority": priority, "model": {"storageUri": "pvc://models/none"}, "inference": inference}
     return manifest(OURS, "ModelService", name, namespace, spec=spec)
 
 
@@ -177,7 +175,11 @@ def training(name: str, namespace: str, pool: str, seconds: int) -> Object:
     return manifest(OURS, "ModelService", name, namespace, spec={"training": given})
 
 
-SERVICES = {(NORTH, "chat"): ("burst", 4), (NORTH, "embed"): ("steady", 3), (SOUTH, "rank"): ("burst", 3)}
+SERVICES = {
+    (NORTH, "chat"): ("burst", 4, "Batch"),
+    (NORTH, "embed"): ("steady", 3, "Standard"),
+    (SOUTH, "rank"): ("burst", 3, "Critical"),
+}
 RUNS = {(NORTH, "tune"): "burst", (SOUTH, "distil"): "steady"}
 
 
@@ -194,7 +196,7 @@ def namespace(name: str) -> list[Object]:
 
 def load(seed: int, every: float) -> Object:
     """The pod that sends requests; it stays where nothing is preempted."""
-    targets = [f"http://{name}.{where}/={2 * most + 1}" for (where, name), (_, most) in SERVICES.items()]
+    targets = [f"http://{name}.{where}/={2 * most + 1}" for (where, name), (_, most, _) in SERVICES.items()]
     container = {
         "name": "load",
         "image": "proof/script:1",
@@ -207,13 +209,13 @@ def load(seed: int, every: float) -> Object:
 
 
 def budgets(now: float, boundary: tuple[float, float]) -> list[Object]:
-    """One for the cluster and one for each namespace; the north's is short, and its period ends during the proof."""
+    """One for the cluster and one for each namespace; periods of two end during the proof, and their money is short."""
     day = {"calendar": "Day", "timeZone": "UTC"}
     hour = {"calendar": "Hour", "timeZone": zone_with_a_boundary(now, boundary)}
     return [
-        budget("platform", "", "30.00", day, maxRatePerHour="26.00"),
-        budget("team", NORTH, "3.50", hour),
-        budget("team", SOUTH, "30.00", day, horizon=PATIENCE, maxRatePerHour="9.00"),
+        budget("platform", "", "14.00", hour, maxRatePerHour="22.00"),
+        budget("team", NORTH, "4.50", hour),
+        budget("team", SOUTH, "110.00", day, maxRatePerHour="9.00"),
     ]
 
 
@@ -229,6 +231,6 @@ def namespaces() -> list[Object]:
 def work(train_seconds: int) -> list[Object]:
     """The services and the training runs."""
     return [
-        *(service(name, where, pool, most) for (where, name), (pool, most) in SERVICES.items()),
+        *(service(name, where, *given) for (where, name), given in SERVICES.items()),
         *(training(name, where, pool, train_seconds) for (where, name), pool in RUNS.items()),
     ]
