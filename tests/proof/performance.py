@@ -46,10 +46,10 @@ class Plan:
     train: int = 420
     load_every: float = 20
     boundary: tuple[float, float] = (120, 900)
-    """A period of the north's budget ends so long after the beginning."""
+    """A period of two budgets ends so long after the beginning, if there is a time zone for it, and none later."""
 
 
-SHORT = Plan(deletions=4, every=30, outage=360, train=120, boundary=(60, 400))
+SHORT = Plan(deletions=4, every=30, outage=360, train=120, boundary=(60, 130))
 """For working on the proof itself: MODELSERVICE_PROOF=short."""
 
 

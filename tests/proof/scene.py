@@ -138,15 +138,15 @@ def budget(name: str, namespace: str, limit: str, period: Object, **more: Any) -
 
 
 def zone_with_a_boundary(now: float, within: tuple[float, float]) -> str:
-    """A time zone whose hours begin at a moment that many seconds from now, or the one that comes nearest to it."""
+    """A time zone whose hours begin so many seconds from now; else one where none begins in the next half an hour."""
     low, high = within
 
-    def away(zone: str) -> float:
+    def rank(zone: str) -> int:
         local = datetime.fromtimestamp(now, ZoneInfo(zone))
         left = 3600 - local.minute * 60 - local.second
-        return 0 if low <= left <= high else min(abs(left - low), abs(left - high))
+        return 0 if low <= left <= high else 1 if left > 1900 else 2
 
-    return min(("UTC", "Asia/Kathmandu", "Asia/Kolkata"), key=away)
+    return min(("UTC", "Asia/Kathmandu", "Asia/Kolkata"), key=rank)
 
 
 def service(name: str, namespace: str, pool: str, most: int, priority: str) -> Object:
