@@ -14,6 +14,8 @@ from modelservice.adapters.kube import Kube
 from modelservice.domain.book import Account, Book, Line
 from modelservice.domain.codec import decode, encode
 from modelservice.domain.limits import CarryOver, Unused
+from modelservice.domain.money import parse_amount
+from modelservice.domain.times import parse_time
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
 from tests.cluster.scenes import OURS, Scene, Versions, cluster_policy, conditions, policy, staged
@@ -195,6 +197,37 @@ async def test_what_a_past_day_left_unused_pays_for_a_pod_today(scene: Scene) ->
         400_000,
         {"overspend": "Carry", "unused": "All"},
     )
+
+
+async def test_s10_a_budget_for_a_service_that_runs_counts_from_its_own_start_and_says_until_when_it_pays(
+    scene: Scene,
+) -> None:
+    await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+    assert "fundedUntil" not in (await scene.get("ModelService", "chat"))["status"]
+    made = await scene.create(policy("team", scene.namespace))
+    born = parse_time(made["metadata"]["creationTimestamp"]) or 0
+
+    async def pays() -> dict[str, Any] | None:
+        status = (await scene.get("BudgetPolicy", "team")).get("status") or {}
+        return status if "fundedUntil" in status else None
+
+    status = await until("the budget to pay", pays) or {}
+    since = parse_time(status["period"]["countedSince"]) or 0
+    assert born <= since <= born + 30
+    assert parse_amount(status["spent"]) <= 1_000_000 * 30 // 3600
+    ready = conditions(await scene.get("BudgetPolicy", "team"))["Ready"]["message"]
+    assert f"What ran before {status['period']['countedSince']}, when the budget began, is not counted." in ready
+    assert status["guarantee"]["worstCasePeriodTotal"]["amount"] == "100.00"
+
+    async def paid() -> bool:
+        return bool((await scene.get("ModelService", "chat"))["status"].get("fundedUntil") == status["fundedUntil"])
+
+    await until("the service to say so too", paid)
+    (record,) = (await scene.book()).placements.values()
+    assert record.hold_through == parse_time(status["fundedUntil"])
+    await scene.ready("chat", 1)
 
 
 async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Versions) -> None:

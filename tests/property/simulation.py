@@ -17,6 +17,7 @@ from modelservice.domain.specs import Role
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
 from tests.property.carried import Carried
 from tests.property.oracles import Oracle
+from tests.property.promised import Promised
 from tests.property.world import TENTHS, Quirks, Workload, World
 
 EPOCH = 1_790_000_000
@@ -109,6 +110,7 @@ class Run:
         windows = {name: (p.start, p.end) for name, p in periods.items() if isinstance(p, Window)}
         self.oracle = Oracle(self.world, windows)
         Carried(self.world, self.oracle)
+        Promised(self.world, self.oracle)
         self.operators = [
             Operator(self.world, self.spec, schedule.tick, faults, self.rng.randint(0, 60)) for _ in range(2)
         ]

@@ -67,6 +67,9 @@ class Account(Shape):
     saved: Annotated[
         Micros | None, Field(description="What earlier periods did not use, in micro-units; the limit is higher.")
     ] = None
+    since: Annotated[
+        Seconds | None, Field(description="Since when it is counted, where the policy came later than the period.")
+    ] = None
     carry_over: Annotated[
         CarryOver | None, Field(description="What it leaves to later periods; absent: only what was spent too much.")
     ] = None

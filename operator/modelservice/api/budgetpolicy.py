@@ -262,6 +262,10 @@ class PeriodStatus(Shape):
     name: Annotated[str, Field(max_length=128, description="The identity of the period.")]
     start: Annotated[Timestamp, Field(description="Its first moment.")]
     end: Annotated[Timestamp, Field(description="The first moment after it.")]
+    counted_since: Annotated[
+        Timestamp | None,
+        Field(description="Since when costs are counted, where the policy came later than the period; absent: all."),
+    ] = None
 
 
 class ForecastStatus(Shape):
@@ -279,6 +283,13 @@ class ForecastStatus(Shape):
     ]
 
 
+class WorstCaseStatus(Shape):
+    """The most that a period can cost in all."""
+
+    amount: Annotated[MoneyText, Field(description="As far as the level says, whatever is asked for until its end.")]
+    because_of: Annotated[Sentence, Field(description="Why so much, in a sentence.")]
+
+
 class GuaranteeStatus(Shape):
     """How far one may rely on the limit."""
 
@@ -287,6 +298,10 @@ class GuaranteeStatus(Shape):
         Field(description="Guaranteed: no more than the limit can be spent. BestEffort: something weakens that."),
     ]
     because_of: Annotated[Sentence, Field(description="What the level follows from, in sentences.")]
+    worst_case_period_total: Annotated[
+        WorstCaseStatus | None,
+        Field(description="The most that the period can cost while limit stays; absent where nothing is refused."),
+    ] = None
 
 
 class OverrideStatus(Shape):
@@ -370,6 +385,10 @@ class BudgetPolicyStatus(Shape):
         MoneyText | None, Field(description="What new pods can have: neither spent nor committed.")
     ] = None
     rate_per_hour: Annotated[MoneyText | None, Field(description="What the admitted pods cost per hour.")] = None
+    funded_until: Annotated[
+        Timestamp | None,
+        Field(description="Until when the pods that run are paid, the earliest; absent while no pod runs."),
+    ] = None
     forecast: Annotated[ForecastStatus | None, Field(description="What the period will have cost at its end.")] = None
     guarantee: Annotated[GuaranteeStatus | None, Field(description="How far one may rely on the limit.")] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None

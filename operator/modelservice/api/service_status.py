@@ -115,5 +115,9 @@ class ModelServiceStatus(Shape):
     resolved: Annotated[Resolved | None, Field(description="What was chosen.")] = None
     training: Annotated[TrainingStatus | None, Field(description="The latest training run.")] = None
     cost: Annotated[Cost | None, Field(description="What it costs.")] = None
+    funded_until: Annotated[
+        Timestamp | None,
+        Field(description="Until when its pods that run are paid, the earliest; absent where no budget must pay."),
+    ] = None
     refusal: Annotated[Refusal | None, Field(description="Why not all is admitted; absent when all is.")] = None
     last_failure: Annotated[Failure | None, Field(description="The latest failure of a pod.")] = None

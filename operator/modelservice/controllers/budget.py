@@ -25,7 +25,7 @@ from modelservice.domain.budgets import (
 from modelservice.domain.conditions import Condition
 from modelservice.domain.coverage import cover, unpriced_pods
 from modelservice.domain.forecast import Forecast, forecast
-from modelservice.domain.guarantee import judge_guarantee, weak_pods
+from modelservice.domain.guarantee import judge_guarantee, weak_pods, worst_case
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.rehearsal import Objection
@@ -47,6 +47,7 @@ FIGURES = (
     "held",
     "available",
     "ratePerHour",
+    "fundedUntil",
     "forecast",
     "asOf",
 )
@@ -97,7 +98,7 @@ class Budgets:
             "observedGeneration": generation,
             "conditions": [one.row(generation) for one in conditions],
             **self._figures(obj, seen, foreseen, now, kept=book is None or condition.reason == "WindowOver"),
-            "guarantee": self._guarantee(policy, condition, now),
+            "guarantee": self._guarantee(policy, condition, seen, now),
             **self._coverage(policy),
         }
         told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
@@ -139,7 +140,9 @@ class Budgets:
         lacks = [lack for plan in self.world.plan.services.values() for lack in plan.unfunded]
         return sum(lack.need - lack.have for lack in lacks if policy is not None and lack.policy == policy.name)
 
-    def _guarantee(self, policy: Policy | None, ready: Condition, now: int) -> dict[str, str]:
+    def _guarantee(
+        self, policy: Policy | None, ready: Condition, seen: Figures | None, now: int
+    ) -> dict[str, str | dict[str, str]]:
         """How far one may rely on a budget, given the pods in the namespaces that it reaches."""
         weaknesses = list(self.safeguards.lacking)
         if ready.reason in ("Invalid", "LedgerUnavailable", "Frozen", "LimitLowered"):
@@ -153,7 +156,11 @@ class Budgets:
         unheld = [pod for pod in self.world.unheld.values() if not within or pod.namespace in within]
         weaknesses += weak_pods(pods, unheld, now)
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)
-        return {"level": made.level.value, "becauseOf": made.because_of}
+        told: dict[str, str | dict[str, str]] = {"level": made.level.value, "becauseOf": made.because_of}
+        book = self.world.book
+        if book is not None and seen is not None and (most := worst_case(book, seen.account)) is not None:
+            told["worstCasePeriodTotal"] = {"amount": format_amount(most.amount), "becauseOf": most.because_of}
+        return told
 
     def _coverage(self, policy: Policy | None) -> dict[str, Any]:
         """Of how many pools in the scope the price is known."""
@@ -181,6 +188,7 @@ class Budgets:
                 "name": f"{obj['metadata']['name']}.{account.start}",
                 "start": format_time(account.start),
                 "end": format_time(account.end),
+                **({"countedSince": format_time(account.since)} if account.since is not None else {}),
             },
             "limit": format_amount(account.limit),
             **({"override": override_row(account.extra)} if account.extra is not None else {}),
@@ -195,9 +203,11 @@ class Budgets:
             "ratePerHour": format_amount(seen.rate),
             "asOf": format_time(now),
         }
+        if seen.paid_until is not None:
+            fresh["fundedUntil"] = format_time(seen.paid_until)
         if foreseen is not None:
             fresh["forecast"] = _foreseen(foreseen)
-        steady = ("period", "limit", "override", "adjustments", "ratePerHour")
+        steady = ("period", "limit", "override", "adjustments", "ratePerHour", "fundedUntil")
         same = all(before.get(name) == fresh.get(name) for name in steady)
         if same and not self._news(before, seen, now) and not _told_otherwise(before, foreseen, now):
             return {name: before[name] for name in FIGURES if name in before}

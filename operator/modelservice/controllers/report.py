@@ -9,6 +9,7 @@ from modelservice.controllers.gather import Draft
 from modelservice.controllers.observation import has_ended, trouble_of
 from modelservice.controllers.world import World, pods_of
 from modelservice.domain.book import Book
+from modelservice.domain.budgets import funded_until
 from modelservice.domain.conditions import Condition, Facts, Trouble
 from modelservice.domain.money import format_amount, parse_amount
 from modelservice.domain.planner import ServicePlan
@@ -101,6 +102,7 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
         "resolved": _resolved(draft, plan),
         "training": _training(draft),
         "cost": _cost(before.get("cost"), draft, plan, world),
+        "fundedUntil": _funded_until(draft, world),
         "refusal": _refusal(plan),
         "lastFailure": _failure(before.get("lastFailure"), troubles),
     }
@@ -148,6 +150,12 @@ def _training(draft: Draft) -> dict[str, Any] | None:
     if record.finished_at is not None:
         made["completionTime"] = format_time(record.finished_at)
     return made
+
+
+def _funded_until(draft: Draft, world: World) -> str | None:
+    who, records = str(draft.service.name), world.book.placements.values() if world.book is not None else ()
+    until = funded_until(record for record in records if record.terms.service == who)
+    return format_time(until) if until is not None else None
 
 
 def _refusal(plan: ServicePlan) -> dict[str, Any] | None:

@@ -164,7 +164,8 @@ class Account:
     ``base`` is the amount of the policy, ``extras`` are its overrides, ``owed`` is what the period before spent too
     much and ``saved`` what earlier ones did not use: they make the ``limit``. ``carry_over`` says what this one leaves.
     ``max_rate`` bounds the rate of all open units together; it and the limit bind only under hard enforcement. A sealed
-    account is final: its lines are the period's cost.
+    account is final: its lines are the period's cost. ``since`` is set when the policy came after the period had begun:
+    from then on costs are counted.
     """
 
     policy: str
@@ -180,6 +181,7 @@ class Account:
     carry_over: CarryOver = DEBTS_ONLY
     owed: int = 0
     saved: int = 0
+    since: int | None = None
 
     @property
     def extra(self) -> Extra | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from modelservice.domain.book import Account, Blocked, Book
+from modelservice.domain.book import Account, Blocked, Book, Placement
 from modelservice.domain.carryover import is_final
 from modelservice.domain.conditions import Condition
 from modelservice.domain.integrity import Freeze
@@ -41,7 +41,7 @@ class Figures:
     """Micro-units of one account at one time; `rate` per hour of all open units.
 
     What is set aside beyond `spent` is `committed`, or `endurance`, which a new pod can have. `final` unless what is
-    carried over to the period may still change.
+    carried over to the period may still change; `paid_until` as `funded_until` has it.
     """
 
     account: Account
@@ -51,6 +51,7 @@ class Figures:
     available: int
     rate: int
     final: bool = True
+    paid_until: int | None = None
 
 
 def figures(book: Book, policy: str, now: int) -> Figures | None:
@@ -62,7 +63,18 @@ def figures(book: Book, policy: str, now: int) -> Figures | None:
     spent, committed = book.posted(account, now), max(0, book.committed(account, now))
     endurance = max(0, book.worst(account) - spent - committed)
     available = max(0, account.limit - spent - committed)
-    return Figures(account, spent, committed, endurance, available, book.rate(policy), is_final(book, account))
+    until = funded_until(record for record in book.placements.values() if policy in record.terms.binding)
+    final = is_final(book, account)
+    return Figures(account, spent, committed, endurance, available, book.rate(policy), final, until)
+
+
+def funded_until(records: Iterable[Placement]) -> int | None:
+    """The first time at which pods of these records that go on are not paid any longer.
+
+    None when there are none, or none for which a budget must have the money.
+    """
+    ends = (record.hold_through for record in records if record.units and not record.draining)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def limit_text(account: Account) -> str:
@@ -135,8 +147,12 @@ def judge_budget(
         )
         return ready("False", "Invalid", text)
     if policy.binds:
-        return ready(*_judge_limit(policy, seen, unfunded, refused=refused))
-    return ready(*_judge_advice(policy, seen, objections))
+        status, reason, text = _judge_limit(policy, seen, unfunded, refused=refused)
+    else:
+        status, reason, text = _judge_advice(policy, seen, objections)
+    if seen is not None and seen.account.since is not None:
+        text = f"{text} What ran before {format_time(seen.account.since)}, when the budget began, is not counted."
+    return ready(status, reason, text)
 
 
 def _judge_limit(policy: Policy, seen: Figures | None, unfunded: int, *, refused: bool) -> tuple[str, str, str]:

@@ -18,11 +18,11 @@ All numbers are integers: seconds since the epoch, micro-units, micro-units per 
 only count, when there are none.
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
 "reason": .., "ended": ..}``, the last in force unless it has ``ended``; ``owed`` and ``saved`` when earlier periods
-left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts
-are carried; and ``base``, the amount of the policy, when the limit is another one.
-``limit``, ``posted``, ``held`` and ``endurance``, the part of what is held that may be taken back (none: left out),
-follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book in which they do not
-fit. Placements without units are not written.
+left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts are carried;
+``since`` when the policy came after the begin of the period; and ``base``, the amount of the policy, when the limit is
+another one. ``limit``, ``posted``, ``held`` and ``endurance``, the part of what is held that may be taken back (none:
+left out), follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book in which they
+do not fit. Placements without units are not written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -142,6 +142,8 @@ def _encode_account(account: Account) -> dict[str, Any]:
         row["owed"] = account.owed
     if account.saved:
         row["saved"] = account.saved
+    if account.since is not None:
+        row["since"] = account.since
     return row
 
 
@@ -172,6 +174,7 @@ def _decode_account(row: Json) -> Account:
         carry_over=DEBTS_ONLY if carry is None else CarryOver(Overspend(carry["overspend"]), Unused(carry["unused"])),
         owed=row.get("owed", 0),
         saved=row.get("saved", 0),
+        since=row.get("since"),
     )
     if account.limit != row["limit"]:
         raise ValueError(f"{account.policy} from {account.start} states the limit {row['limit']}, not {account.limit}")

@@ -56,7 +56,7 @@ class Statement:
     """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open.
 
     The limit is lower by ``owed``, what the period before spent too much, and higher by ``saved``, what earlier ones
-    did not use.
+    did not use. ``since`` is when a policy that came later than the period began to count.
     """
 
     policy: str
@@ -73,6 +73,7 @@ class Statement:
     extras: tuple[Extra, ...] = ()
     owed: int = 0
     saved: int = 0
+    since: int | None = None
 
     @property
     def binds(self) -> bool:
@@ -179,6 +180,7 @@ def _statement(book: Book, account: Account) -> Statement:
         extras=account.extras,
         owed=account.owed,
         saved=account.saved,
+        since=account.since,
     )
 
 

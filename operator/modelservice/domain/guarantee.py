@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from modelservice.domain.book import Account, Book
 from modelservice.domain.prices import LATE_SECONDS
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.times import format_time
@@ -61,6 +62,25 @@ class Guarantee:
 
     level: Level
     because_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The most that a period can cost in all, in micro-units, whatever is asked for until its end; and why so much."""
+
+    amount: int
+    because_of: str
+
+
+def worst_case(book: Book, account: Account) -> WorstCase | None:
+    """What a period can cost at most while its limit stays as it is; None when the limit does not bind."""
+    if not account.binds:
+        return None
+    worst = book.worst(account)
+    if worst > account.limit:
+        because = "More is spent and held than the limit allows; nothing is started or renewed until it is less."
+        return WorstCase(worst, because)
+    return WorstCase(account.limit, "It is the limit: what would pass it is not started and not renewed.")
 
 
 def judge_guarantee(watch: Watch | None, now: int, weaknesses: Iterable[str]) -> Guarantee:

@@ -76,8 +76,9 @@ def advance(book: Book, date: int) -> Book:
 def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
     """Store the limits of the policies and open their accounts from the last one on, without gaps.
 
-    Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending. A
-    changed calendar or zone counts from the end of the last account on. The currency of an account never changes: a
+    The first account of a policy counts from now on, also when its period has begun before: what ran until then is not
+    in it. Accounts of policies that are gone stay until they are sealed, so that a policy made anew finds its spending.
+    A changed calendar or zone counts from the end of the last account on. The currency of an account never changes: a
     policy made anew in another one leaves the limit of an open account as it was. An override counts in the accounts
     that begin before its end, and in none any more when its time is over. What a period leaves to others is decided by
     its policy at its end.
@@ -87,8 +88,11 @@ def set_policies(book: Book, policies: Iterable[Policy]) -> Book:
         for account in book.accounts_of(policy.name):
             if account.end > book.time and account.currency == policy.currency:
                 accounts[account.key] = _as_asked(account, policy, book.time)
+        new = not book.accounts_of(policy.name)
         for span in _missing_spans(book, policy):
             account = Account(policy.name, span.start, span.end, policy.currency, policy.limit)
+            if new and span.start < book.time:
+                account = replace(account, since=book.time)
             accounts[account.key] = _as_asked(account, policy, book.time)
     return settle_debts(replace(book, accounts=tuple(accounts[key] for key in sorted(accounts))))
 

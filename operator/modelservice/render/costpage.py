@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from modelservice.domain.costs import By, Denial, Phase, Statement
 from modelservice.domain.money import format_amount
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
-from modelservice.render.costtext import NOTHING, column, say_carried, say_extras, share
+from modelservice.render.costtext import NOTHING, column, say_extras, say_terms, share
 from modelservice.render.markup import Content, Markup, element
 from modelservice.render.style import STYLE
 
@@ -56,7 +56,7 @@ def _section(statement: Statement, periods: Sequence[Statement]) -> Markup:
         ),
     ]
     over = [element("h3", "Period by period"), history(periods), _history_legend()] if len(periods) > 1 else []
-    told = [*say_carried(statement), *say_extras(statement)]
+    told = [*say_terms(statement), *say_extras(statement)]
     return element(
         "section",
         element("h2", statement.policy),

@@ -67,9 +67,13 @@ def say_extras(statement: Statement) -> list[str]:
     return lines
 
 
-def say_carried(statement: Statement) -> list[str]:
-    """A sentence each for what earlier periods left to this one, unused money and a debt."""
+def say_terms(statement: Statement) -> list[str]:
+    """A sentence each for a late begin, and for what earlier periods left to this one, unused money and a debt."""
     lines = []
+    if statement.since is not None:
+        lines.append(
+            f"counted since {format_time(statement.since)}, when the budget began: earlier costs are not in it"
+        )
     if statement.saved:
         amount = f"{format_amount(statement.saved)} {statement.currency}"
         lines.append(f"carried over: {amount} that earlier periods did not use, part of the limit")
@@ -95,7 +99,7 @@ def _table(statement: Statement, by: By) -> str:
     shares = [share(amount, statement.spent) for amount in spent]
     rows = [(by.value.upper(), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
     rows += zip(names, column(spent), shares, column(held), strict=True)
-    told = [*say_carried(statement), *say_extras(statement)]
+    told = [*say_terms(statement), *say_extras(statement)]
     extras = [line for text in told for line in wrap(text, WIDTH - 1)]
     return "\n".join(
         (f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, "lrrr"))
@@ -163,6 +167,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "enforcement": statement.enforcement.value,
         "currency": statement.currency,
         "limit": format_amount(statement.limit),
+        **({"countedSince": format_time(statement.since)} if statement.since is not None else {}),
         "carried": format_amount(statement.saved - statement.owed),
         "overrides": [_extra(extra) for extra in statement.extras],
         "spent": format_amount(statement.spent),

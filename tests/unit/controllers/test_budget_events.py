@@ -200,6 +200,24 @@ async def test_what_is_carried_over_stands_in_the_status_and_says_whether_it_may
     assert status["adjustments"] == {"carried": f"-{debt}", "carriedIs": "Final", "corrected": "-0.0035"}
 
 
+async def test_a_budget_says_until_when_pods_are_paid_what_the_period_costs_at_most_and_since_when_it_counts() -> None:
+    desk = Desk()
+    desk.write(limit="2.00")
+    desk.world.book = opened(policy(2 * 10**6))
+    empty = await desk.look(NOW)
+    assert "fundedUntil" not in empty
+    assert empty["period"]["countedSince"] == format_time(NOW)
+    desk.world.book = prove(admitted(opened(policy(2 * 10**6)), "a"), "a", NOW, "n")
+    status = await desk.look(NOW + 5)
+    assert status["fundedUntil"] == format_time(NOW + 3600)
+    assert status["guarantee"]["worstCasePeriodTotal"]["amount"] == "2.00"
+    desk.world.book = None
+    desk.world.book_problem = "It is away."
+    away = await desk.look(NOW + 10)
+    assert away["fundedUntil"] == status["fundedUntil"]
+    assert "worstCasePeriodTotal" not in away["guarantee"]
+
+
 async def test_the_last_figures_stay_when_the_book_does_not_say_them_any_more() -> None:
     desk = Desk()
     desk.write(period={"window": {"from": "2026-07-10T00:00:00Z", "to": "2026-07-10T13:00:00Z"}})

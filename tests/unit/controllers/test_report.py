@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from modelservice.api.modelservice import ModelService
 from modelservice.controllers.gather import Draft
 from modelservice.controllers.report import facts, moved, status
 from modelservice.controllers.world import World
-from modelservice.domain.book import Book
+from modelservice.domain.book import Book, Placement, Terms, Unit
 from modelservice.domain.planner import ServicePlan
+from modelservice.domain.prices import Billing
 
 NOON = 1_783_684_800
 AT = "2026-07-10T12:00:00Z"
@@ -91,6 +93,24 @@ def test_a_service_of_which_no_pod_is_left_costs_nothing_an_hour() -> None:
     before = {"cost": {"currency": "USD", "hourly": "0.05", "spent": "0.00", "asOf": AT}}
     made = status({**TRAINS_ONLY, "status": before}, draft, ServicePlan(), world, ())
     assert (made["cost"]["hourly"], made["cost"]["currency"]) == ("0.00", "USD")
+
+
+def test_a_service_is_funded_until_the_first_of_its_pods_that_go_on_is_paid_no_longer() -> None:
+    world, draft = scene()
+    terms = Terms("ns/chat", "Training", "cpu", "USD", {"ns/team": 3600}, Billing(30))
+    other = replace(terms, service="ns/other")
+    units = {"a": Unit(NOON)}
+    records = (
+        Placement("ns/chat-1", terms, NOON + 900, units),
+        Placement("ns/chat-2", terms, NOON + 600, units),
+        Placement("ns/chat-2~1", terms, NOON + 60, units),
+        Placement("ns/chat-3", terms, NOON + 30),
+        Placement("ns/other-1", other, NOON + 10, units),
+    )
+    world.book = Book(NOON, placements={record.name: record for record in records})
+    assert status(TRAINS_ONLY, draft, ServicePlan(), world, ())["fundedUntil"] == "2026-07-10T12:10:00Z"
+    world.book = Book(NOON, placements={"ns/chat-1": Placement("ns/chat-1", terms, None, units)})
+    assert "fundedUntil" not in status(TRAINS_ONLY, draft, ServicePlan(), world, ())
 
 
 @pytest.mark.parametrize("phase", ["Running", "Failed"])

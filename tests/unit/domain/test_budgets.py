@@ -121,9 +121,13 @@ def test_a_policy_made_anew_in_another_currency_says_so_and_does_not_change_the_
 def test_a_budget_that_refuses_nothing_says_so_with_what_is_left_or_what_is_too_much() -> None:
     within, over = advised(Enforcement.DRY_RUN), advised(Enforcement.SOFT, USD // 2)
     assert (within.status, within.reason) == ("True", "Funded")
-    assert within.message == ("4.00 USD of 5.00 USD is not spent yet; enforcement is DryRun, so nothing is refused.")
+    assert within.message == (
+        "4.00 USD of 5.00 USD is not spent yet; enforcement is DryRun, so nothing is refused. "
+        "What ran before 2026-01-01T06:00:00Z, when the budget began, is not counted."
+    )
     assert over.message == (
-        "0.50 USD more than the limit of 0.50 USD is spent; enforcement is Soft, so nothing is refused."
+        "0.50 USD more than the limit of 0.50 USD is spent; enforcement is Soft, so nothing is refused. "
+        "What ran before 2026-01-01T06:00:00Z, when the budget began, is not counted."
     )
     unused = judge_budget(replace(TEAM, enforcement=Enforcement.SOFT), None, NOW, refused=False, problem="")
     assert unused.reason == "NotUsedYet"

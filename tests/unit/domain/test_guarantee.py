@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.guarantee import ALL_IS_WELL, GAP_SECONDS, Level, Watch, judge_guarantee, weak_pods
+from modelservice.domain.book import Enforcement
+from modelservice.domain.guarantee import ALL_IS_WELL, GAP_SECONDS, Level, Watch, judge_guarantee, weak_pods, worst_case
+from modelservice.domain.ledger import set_policies
 from modelservice.domain.prices import LATE_SECONDS
 from modelservice.domain.snapshot import BreakGlass, Pod
 
-from tests.unit.domain.books import NOW
+from tests.unit.domain.books import FOR_ONE, NOW, admitted, opened, policy
 from tests.unit.domain.test_fuse import pod
 
 FRESH = Watch(NOW - 900, NOW - 5)
@@ -72,6 +74,28 @@ def test_each_weakness_leaves_best_effort_and_is_named(
 
 def test_all_weaknesses_are_named_in_sentences() -> None:
     assert judge_guarantee(None, NOW, ["One.", "Two."]).because_of.endswith("end of their hold. One. Two.")
+
+
+def test_no_period_costs_more_than_its_limit_whatever_is_held_now() -> None:
+    for book in (opened(policy(5 * FOR_ONE)), admitted(opened(policy(5 * FOR_ONE)), "a", "b")):
+        most = worst_case(book, book.accounts[0])
+        assert most is not None
+        assert most.amount == 5 * FOR_ONE
+        assert most.because_of.startswith("It is the limit")
+
+
+def test_a_limit_that_was_lowered_below_what_is_held_leaves_that_as_the_worst_case() -> None:
+    book = set_policies(admitted(opened(policy(5 * FOR_ONE)), "a", "b"), [policy(FOR_ONE)])
+    most = worst_case(book, book.accounts[0])
+    assert most is not None
+    assert most.amount == 2 * FOR_ONE
+    assert most.because_of.startswith("More is spent and held than the limit allows")
+
+
+@pytest.mark.parametrize("mode", [Enforcement.SOFT, Enforcement.DRY_RUN])
+def test_a_budget_that_refuses_nothing_has_no_worst_case(mode: Enforcement) -> None:
+    book = opened(policy(enforcement=mode))
+    assert worst_case(book, book.accounts[0]) is None
 
 
 def spared(until: int, reason: str = "a demo.") -> Pod:
