@@ -15,7 +15,7 @@ from modelservice.domain.book import Account, Book, Line
 from modelservice.domain.codec import decode, encode
 from modelservice.domain.limits import CarryOver, Unused
 from modelservice.domain.money import parse_amount
-from modelservice.domain.times import parse_time
+from modelservice.domain.times import format_time, parse_time
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
 from tests.cluster.scenes import OURS, Scene, Versions, cluster_policy, conditions, policy, staged
@@ -65,10 +65,12 @@ async def test_the_rate_of_a_budget_refuses_the_third_pod_with_need_and_have(sce
         "have": "0.50",
         "currency": "USD",
         "replicas": 1,
+        "fitsNow": {"replicas": 2},
     }
     message = await scene.condition("chat", "BudgetAdmitted", "False", "RateLimited")
     assert "1.00 USD" in message
     assert "0.50 USD" in message
+    assert "2 replicas can be paid for now; no time is known" in message
     served = await scene.ready("chat", 2)
     assert served["status"]["desiredReplicas"] == 3
     assert served["status"]["fundedReplicas"] == 2
@@ -168,13 +170,17 @@ async def test_the_limit_of_a_budget_refuses_what_it_cannot_hold_for_the_horizon
     assert float(budget["status"]["available"]) < 1.05
 
 
-async def test_what_a_past_day_left_unused_pays_for_a_pod_today(scene: Scene) -> None:
+async def test_what_a_past_day_left_unused_pays_today_and_who_is_refused_learns_when_there_is_enough(
+    scene: Scene,
+) -> None:
     today = int(datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).timestamp())
-    line = Line(f"{scene.namespace}/old", "Inference", scene.pool, 400_000)
-    past = Account(f"{scene.namespace}/team", today - 2 * 86400, today - 86400, "USD", 1_000_000, lines=(line,))
+    line = Line(f"{scene.namespace}/old", "Inference", scene.pool, 1_600_000)
+    past = Account(f"{scene.namespace}/team", today - 2 * 86400, today - 86400, "USD", 2_200_000, lines=(line,))
     past = replace(past, carry_over=CarryOver(unused=Unused.ALL))
-    await scene.create(manifest(OURS, "BudgetLedger", "open", scene.namespace, book=encode(Book(past.end, (past,)))))
-    await scene.create(policy("team", scene.namespace, limit="1.00", carryOver={"unused": "All"}))
+    present = replace(past, start=today, end=today + 86400, lines=(replace(line, closed=1_700_000),))
+    book = encode(Book(past.end, (past, present)))
+    await scene.create(manifest(OURS, "BudgetLedger", "open", scene.namespace, book=book))
+    await scene.create(policy("team", scene.namespace, limit="2.20", carryOver={"unused": "All"}))
     await scene.operate()
     await scene.create(scene.service("chat"))
     await scene.ready("chat", 1)
@@ -185,7 +191,7 @@ async def test_what_a_past_day_left_unused_pays_for_a_pod_today(scene: Scene) ->
 
     status = await until("the budget to show what is carried", reported) or {}
     assert status["adjustments"] == {"carried": "0.60", "carriedIs": "Final", "corrected": "0.00"}
-    assert status["limit"] == "1.60"
+    assert status["limit"] == "2.80"
 
     async def kept() -> dict[str, Any] | None:
         pages = (await scene.kube.list("BudgetLedger", namespace=scene.namespace)).items
@@ -193,10 +199,17 @@ async def test_what_a_past_day_left_unused_pays_for_a_pod_today(scene: Scene) ->
 
     page = await until("the page of that day", kept) or {}
     assert (page["limit"], page["posted"], page["carryOver"]) == (
-        1_000_000,
-        400_000,
+        2_200_000,
+        1_600_000,
         {"overspend": "Carry", "unused": "All"},
     )
+
+    await scene.create(scene.service("late"))
+    late = await refusal(scene, "late")
+    assert late["affordableAt"] == format_time(today + 86400)
+    assert late["fitsNow"] == {"replicas": 0}
+    message = await scene.condition("late", "BudgetAdmitted", "False", "BudgetExhausted")
+    assert f"There is enough for one more from {late['affordableAt']} on." in message
 
 
 async def test_s10_a_budget_for_a_service_that_runs_counts_from_its_own_start_and_says_until_when_it_pays(
@@ -226,7 +239,8 @@ async def test_s10_a_budget_for_a_service_that_runs_counts_from_its_own_start_an
 
     await until("the service to say so too", paid)
     (record,) = (await scene.book()).placements.values()
-    assert record.hold_through == parse_time(status["fundedUntil"])
+    told = parse_time(status["fundedUntil"]) or 0
+    assert told <= (record.hold_through or 0) < told + 3600
     await scene.ready("chat", 1)
 
 

@@ -194,7 +194,10 @@ STATUS: Object = {
         "replicas": 1,
         "kept": "0.60",
         "waiting": 1,
+        "affordableAt": "2026-01-02T00:00:00Z",
+        "fitsNow": {"replicas": 2, "pool": "small", "poolReplicas": 1},
     },
+    "fundedUntil": "2026-01-01T01:00:00Z",
     "lastFailure": {
         "pod": "chat-0",
         "container": "engine",

@@ -69,6 +69,16 @@ class Cost(Shape):
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
 
 
+class FitsNow(Shape):
+    """What the budgets pay for now of what is refused in part."""
+
+    replicas: Annotated[Count, Field(description="Replicas that are paid for where they are.")]
+    pool: Annotated[
+        Subdomain | None, Field(description="The cheapest other pool that could take some of those that are refused.")
+    ] = None
+    pool_replicas: Annotated[Count | None, Field(description="How many of them.")] = None
+
+
 class Refusal(Shape):
     """Why the budget does not admit what is wanted."""
 
@@ -89,6 +99,11 @@ class Refusal(Shape):
     waiting: Annotated[
         Count, Field(description="How many of them start once pods that are being stopped have given their money back.")
     ] = 0
+    affordable_at: Annotated[
+        Timestamp | None,
+        Field(description="When there is enough for one more, if what runs goes on; absent: no such time is known."),
+    ] = None
+    fits_now: Annotated[FitsNow | None, Field(description="What can be paid for now.")] = None
 
 
 class Failure(Shape):

@@ -21,6 +21,7 @@ from modelservice.domain.budgets import (
     objection_text,
     override_row,
     override_text,
+    told_until,
 )
 from modelservice.domain.conditions import Condition
 from modelservice.domain.coverage import cover, unpriced_pods
@@ -204,7 +205,7 @@ class Budgets:
             "asOf": format_time(now),
         }
         if seen.paid_until is not None:
-            fresh["fundedUntil"] = format_time(seen.paid_until)
+            fresh["fundedUntil"] = told_until(seen.paid_until, now)
         if foreseen is not None:
             fresh["forecast"] = _foreseen(foreseen)
         steady = ("period", "limit", "override", "adjustments", "ratePerHour", "fundedUntil")

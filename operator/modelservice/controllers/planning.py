@@ -20,6 +20,7 @@ from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
 from modelservice.domain.peaks import peak_rates
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.rehearsal import Objection, rehearse
+from modelservice.domain.relief import relieve, shortages
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import Role, Service, ServiceName
 from modelservice.kit.debounce import Debounce
@@ -29,6 +30,10 @@ from modelservice.ports import MetricsSource
 
 log = logging.getLogger(__name__)
 
+RELIEF_SECONDS = 60
+"""What helps those that are refused pods is looked for anew when they are others, and so often."""
+RELIEF_SHARE = 10
+"""Where that takes long, it rests so many times as long: a large cluster has better things to do."""
 MAX_AGE = 30
 """Seconds after which a scrape says nothing any more."""
 
@@ -49,6 +54,9 @@ class Planner:
     budget_required: bool = False
     _reading: Reading = field(default_factory=Reading)
     _measured_at: float | None = None
+    _relieved_for: object = None
+    _relieved_at: int = 0
+    _rests_until: float = 0.0
 
     async def run(self) -> None:
         """Plan for ever."""
@@ -92,6 +100,7 @@ class Planner:
         made = plan(seen, self.world.now())
         changed = self._adopt(drafts, made)
         self.world.peaks = peak_rates(seen, made)
+        changed |= self._relieve(seen, made)
         self._rehearse(seen)
         if await self.bookkeeper.settle(made, listed.policies):
             self.meter.count("book_writes_total")
@@ -100,6 +109,21 @@ class Planner:
             self.wake_policies()
         for name in sorted(changed):
             self.wake(name)
+
+    def _relieve(self, seen: Snapshot, made: Plan) -> set[ServiceName]:
+        """Find what helps those that are refused pods; returns the services for which that is something else now."""
+        world, now = self.world, self.world.now()
+        why = shortages(made), seen.policies, {name: pool.tariff for name, pool in seen.pools.items()}
+        passed = any((one.affordable_at or now + 1) <= now for one in world.reliefs.values())
+        due = why != self._relieved_for or now >= self._relieved_at + RELIEF_SECONDS or passed
+        begun = world.clock.monotonic()
+        if not due or begun < self._rests_until:
+            return set()
+        before, world.reliefs = world.reliefs, relieve(seen, made, now)
+        self._relieved_for, self._relieved_at = why, now
+        ended = world.clock.monotonic()
+        self._rests_until = ended + RELIEF_SHARE * (ended - begun)
+        return {name for name in before.keys() | world.reliefs.keys() if before.get(name) != world.reliefs.get(name)}
 
     def _rehearse(self, seen: Snapshot) -> None:
         """Ask the budgets on trial, and have them report when they object to something else than before."""

@@ -9,10 +9,11 @@ from modelservice.controllers.gather import Draft
 from modelservice.controllers.observation import has_ended, trouble_of
 from modelservice.controllers.world import World, pods_of
 from modelservice.domain.book import Book
-from modelservice.domain.budgets import funded_until
+from modelservice.domain.budgets import funded_until, told_until
 from modelservice.domain.conditions import Condition, Facts, Trouble
 from modelservice.domain.money import format_amount, parse_amount
 from modelservice.domain.planner import ServicePlan
+from modelservice.domain.relief import Relief
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import ClaimPath, Role
 from modelservice.domain.times import format_time, parse_time
@@ -56,6 +57,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         refused=plan.refused,
         expiring=plan.expiring,
         unfunded=max(plan.unfunded, key=lambda each: each.need - each.have, default=None),
+        relief=world.reliefs.get(service.name),
         unpaid=plan.unpaid,
         ledger_problem=world.book_problem,
         frozen=world.freeze.text if world.freeze is not None else "",
@@ -103,7 +105,7 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
         "training": _training(draft),
         "cost": _cost(before.get("cost"), draft, plan, world),
         "fundedUntil": _funded_until(draft, world),
-        "refusal": _refusal(plan),
+        "refusal": _refusal(plan, world.reliefs.get(service.name)),
         "lastFailure": _failure(before.get("lastFailure"), troubles),
     }
     if service.inference is not None:
@@ -155,14 +157,14 @@ def _training(draft: Draft) -> dict[str, Any] | None:
 def _funded_until(draft: Draft, world: World) -> str | None:
     who, records = str(draft.service.name), world.book.placements.values() if world.book is not None else ()
     until = funded_until(record for record in records if record.terms.service == who)
-    return format_time(until) if until is not None else None
+    return told_until(until, world.now()) if until is not None else None
 
 
-def _refusal(plan: ServicePlan) -> dict[str, Any] | None:
+def _refusal(plan: ServicePlan, relief: Relief | None) -> dict[str, Any] | None:
     if plan.refused is None or plan.refused.why.blocked_by.value not in ("Rate", "Limit"):
         return None
     why = plan.refused.why
-    return {
+    made: dict[str, Any] = {
         "policy": why.policy,
         "blockedBy": why.blocked_by.value,
         "need": format_amount(why.need),
@@ -172,6 +174,12 @@ def _refusal(plan: ServicePlan) -> dict[str, Any] | None:
         **({"kept": format_amount(why.kept)} if why.kept else {}),
         **({"waiting": plan.refused.waiting} if plan.refused.waiting else {}),
     }
+    if relief is None:
+        return made
+    if relief.affordable_at is not None:
+        made["affordableAt"] = format_time(relief.affordable_at)
+    elsewhere = {"pool": relief.pool, "poolReplicas": relief.pods} if relief.pool else {}
+    return {**made, "fitsNow": {"replicas": relief.replicas, **elsewhere}}
 
 
 def _failure(before: Mapping[str, Any] | None, troubles: Iterable[Trouble]) -> Mapping[str, Any] | None:

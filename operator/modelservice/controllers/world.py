@@ -13,6 +13,7 @@ from modelservice.domain.integrity import Freeze
 from modelservice.domain.planner import Plan
 from modelservice.domain.pricetable import Table
 from modelservice.domain.rehearsal import Objection
+from modelservice.domain.relief import Relief
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import Pool, ServiceName
 from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
@@ -62,6 +63,7 @@ class World:
     refusals: Mapping[str, Any] = field(default_factory=dict)
     objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
+    reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
     _date: int | None = None

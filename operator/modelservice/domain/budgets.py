@@ -11,7 +11,7 @@ from modelservice.domain.conditions import Condition
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.ledger import Policy
 from modelservice.domain.limits import Extra
-from modelservice.domain.money import format_amount
+from modelservice.domain.money import HOUR, format_amount
 from modelservice.domain.periods import Window
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.times import format_time
@@ -75,6 +75,16 @@ def funded_until(records: Iterable[Placement]) -> int | None:
     """
     ends = (record.hold_through for record in records if record.units and not record.draining)
     return min((end for end in ends if end is not None), default=None)
+
+
+def told_until(until: int, now: int) -> str:
+    """That time as a status tells it: rounded down, so that it is true, and the more the further it is ahead.
+
+    Money that is lent shifts the ends of all holds a little with every write of the book, which is no news.
+    """
+    ahead = until - now
+    step = 60 if ahead < 2 * HOUR else 600 if ahead < 24 * HOUR else HOUR
+    return format_time(until - until % step)
 
 
 def limit_text(account: Account) -> str:

@@ -6,7 +6,7 @@ Every reason that may appear is in REASONS and in docs/reference/conditions.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from modelservice.domain.asks import Refused, Unfunded
@@ -14,6 +14,7 @@ from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.demand import Memory
 from modelservice.domain.money import format_amount
 from modelservice.domain.placement import Option, Selection
+from modelservice.domain.relief import Relief
 from modelservice.domain.times import format_time
 from modelservice.domain.training import Outcome, Record
 
@@ -124,6 +125,7 @@ class Facts:
     refused: Refused | None = None
     expiring: Refusal | None = None
     unfunded: Unfunded | None = None
+    relief: Relief | None = None
     unpaid: bool = False
     ledger_problem: str = ""
     frozen: str = ""
@@ -203,10 +205,31 @@ def _budget_admitted(facts: Facts) -> Condition | None:
         reasons = "; ".join(f"{r.pool} {r.why}" for r in facts.selection.rejections if r.currency)
         return no("CurrencyMismatch", f"Money is never converted: {reasons}. Use one currency in pools and budgets.")
     if facts.refused is not None:
-        return _refusal(facts.refused)
+        return _relieved(_refusal(facts.refused), facts.relief)
     if facts.expiring is not None:
-        return _refusal(Refused(facts.expiring, max(0, facts.wanted - facts.funded - facts.training_held)))
+        refused = Refused(facts.expiring, max(0, facts.wanted - facts.funded - facts.training_held))
+        return _relieved(_refusal(refused), facts.relief)
     return _held(facts)
+
+
+def _relieved(refusal: Condition, relief: Relief | None) -> Condition:
+    """A refusal of money with what helps."""
+    if relief is None or refusal.reason in ("CurrencyMismatch", "LedgerFull"):
+        return refusal
+    now = []
+    if relief.replicas:
+        now.append(f"{_count(relief.replicas, 'replica')} can be paid for now")
+    if relief.pool:
+        now.append(f"{relief.pods} more could be in pool {relief.pool}")
+    told = [" and ".join(now)] if now else []
+    if relief.affordable_at is not None:
+        told.append(f"there is enough for one more from {format_time(relief.affordable_at)} on")
+    elif relief.never:
+        told.append("no time is known from which there is enough for one more: ask for less, or have the budget raised")
+    if not told:
+        return refusal
+    text = "; ".join(told)
+    return replace(refusal, message=f"{refusal.message} {text[0].upper()}{text[1:]}.")
 
 
 def _held(facts: Facts) -> Condition:

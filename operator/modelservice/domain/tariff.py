@@ -7,7 +7,7 @@ zero: a tariff without a usable on-demand price says why, and nothing new starts
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from .money import format_amount
@@ -17,6 +17,10 @@ from .times import format_time
 
 PLAN_SECONDS = 600
 """A plan is made anew, and carried out, within less than this: prices are looked at so much further ahead."""
+MOST_ENDS = 20
+"""So many of the next ends of rows are looked at for a fall of the price."""
+MOST_FALLS = 3
+"""So many of the next falls of a price are remembered."""
 JUMP_PERCENT = 35
 """A price that differs by more from the one before it (0.3 in the logarithm) is pointed out."""
 JUMP_SECONDS = 86_400
@@ -46,6 +50,7 @@ class Tariff:
         known_until: when the on-demand prices end, None when they have no end.
         changes_at: when any of this changes, None for never.
         jumps: a sentence for each price that is far from the one before it.
+        cheaper: the next times from which the dearest is less than before, each with the tariff from then on.
         problem: why no ceiling of the cost is known, "" when it is; not a sentence of its own.
     """
 
@@ -56,6 +61,7 @@ class Tariff:
     known_until: int | None = None
     changes_at: int | None = None
     jumps: tuple[str, ...] = ()
+    cheaper: tuple[tuple[int, Tariff], ...] = ()
     problem: str = ""
 
     def comparison(self) -> str:
@@ -86,6 +92,20 @@ def quote(table: Table, pool: str, currency: str, now: int, longest: int) -> Tar
 
     The on-demand price must be known for all that time. A spot price may be absent: then there is no such option.
     """
+    tariff = _quote(table, pool, currency, now, longest)
+    if tariff.problem:
+        return tariff
+    falls: list[tuple[int, Tariff]] = []
+    ends = sorted({row.end for row in table.rows.get(pool, ()) if row.end is not None and row.end > now})
+    for time in ends[:MOST_ENDS]:
+        later, before = _quote(table, pool, currency, time, longest), falls[-1][1] if falls else tariff
+        if not later.problem and max(later.dearest.values()) < max(before.dearest.values()):
+            falls.append((time, later))
+    return replace(tariff, cheaper=tuple(falls[:MOST_FALLS]))
+
+
+def _quote(table: Table, pool: str, currency: str, now: int, longest: int) -> Tariff:
+    """The same without what follows later."""
     rows, ahead = table.rows.get(pool, ()), longest + PLAN_SECONDS
     bounds = [bound for row in rows for bound in (row.start, row.end) if bound is not None]
     changes = [time for bound in bounds for time in (bound, bound - ahead + 1, bound + JUMP_SECONDS) if time > now]

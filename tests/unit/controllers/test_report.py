@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from modelservice.api.convert import service_of
 from modelservice.api.modelservice import ModelService
+from modelservice.api.service_status import ModelServiceStatus
 from modelservice.controllers.gather import Draft
 from modelservice.controllers.report import facts, moved, status
 from modelservice.controllers.world import World
-from modelservice.domain.book import Book, Placement, Terms, Unit
+from modelservice.domain.asks import Refused
+from modelservice.domain.book import Blocked, Book, Placement, Refusal, Terms, Unit
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.prices import Billing
+from modelservice.domain.relief import Relief
 
 NOON = 1_783_684_800
 AT = "2026-07-10T12:00:00Z"
@@ -111,6 +114,27 @@ def test_a_service_is_funded_until_the_first_of_its_pods_that_go_on_is_paid_no_l
     assert status(TRAINS_ONLY, draft, ServicePlan(), world, ())["fundedUntil"] == "2026-07-10T12:10:00Z"
     world.book = Book(NOON, placements={"ns/chat-1": Placement("ns/chat-1", terms, None, units)})
     assert "fundedUntil" not in status(TRAINS_ONLY, draft, ServicePlan(), world, ())
+
+
+@pytest.mark.parametrize(
+    ("relief", "told"),
+    [
+        (Relief(NOON, never=False, replicas=2), {"affordableAt": AT, "fitsNow": {"replicas": 2}}),
+        (
+            Relief(None, never=True, replicas=0, pool="small", pods=3),
+            {"fitsNow": {"replicas": 0, "pool": "small", "poolReplicas": 3}},
+        ),
+        (None, {}),
+    ],
+)
+def test_a_refusal_stands_in_the_status_with_what_helps(relief: Relief | None, told: dict[str, Any]) -> None:
+    world, draft = scene()
+    world.reliefs = {draft.service.name: relief} if relief is not None else {}
+    why = Refusal(Blocked.LIMIT, "ns/team", 2_000_000, 500_000, "USD")
+    made = status(TRAINS_ONLY, draft, ServicePlan(refused=Refused(why, 1)), world, ())
+    ModelServiceStatus.model_validate(made)
+    figures = {"policy": "ns/team", "blockedBy": "Limit", "need": "2.00", "have": "0.50", "currency": "USD"}
+    assert made["refusal"] == {**figures, "replicas": 1, **told}
 
 
 @pytest.mark.parametrize("phase", ["Running", "Failed"])

@@ -14,6 +14,7 @@ from modelservice.domain.budgets import (
     judge_budget,
     judge_soft_limit,
     objection_text,
+    told_until,
 )
 from modelservice.domain.conditions import Condition
 from modelservice.domain.funding import admit, place
@@ -24,6 +25,7 @@ from modelservice.domain.pools import POOL_REASONS, judge_pool
 from modelservice.domain.prices import Billing
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.specs import ServiceName
+from modelservice.domain.times import format_time
 
 from tests.unit.domain.specs import HOUR, NOW, USD, policy
 
@@ -61,6 +63,14 @@ def advised(mode: Enforcement, limit: int = 5 * USD, *, objecting: bool = False)
     why = Refusal(Blocked.LIMIT, "ns/team", 2 * USD, USD, "USD")
     objections = [Objection(ServiceName("ns", "chat"), Refused(why, 3))] if objecting else []
     return judge_budget(counting, seen, NOW + HOUR, refused=True, problem="", objections=objections)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "told"),
+    [(0, 0), (59, 0), (119, 60), (7199, 7140), (7200, 7200), (7799, 7200), (86_399, 85_800), (90_001, 90_000)],
+)
+def test_until_when_something_is_paid_is_told_in_steps_and_never_too_late(ahead: int, told: int) -> None:
+    assert told_until(NOW + ahead, NOW) == format_time(NOW + told)
 
 
 def windowed(opens: int, closes: int) -> Condition:

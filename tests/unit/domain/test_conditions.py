@@ -10,6 +10,7 @@ from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.conditions import REASONS, Condition, Facts, Problem, Trouble, judge
 from modelservice.domain.demand import Memory
 from modelservice.domain.placement import Selection, select
+from modelservice.domain.relief import Relief
 from modelservice.domain.training import Outcome, Record
 
 from tests.unit.domain.specs import USD, pool, runtime, workload
@@ -230,3 +231,30 @@ def test_a_service_that_answers_is_ready_although_the_budget_refuses_more() -> N
 def test_conditions_that_do_not_apply_are_not_there() -> None:
     assert {one.type for one in judge(GOOD)} == REASONS.keys() - {"TrainingSucceeded", "ScalingActive"}
     assert "Available" not in {one.type for one in judge(replace(TRAINING, serves=False))}
+
+
+@pytest.mark.parametrize(
+    ("relief", "said"),
+    [
+        (
+            Relief(1_785_542_400, never=False, replicas=2, pool="small", pods=1),
+            (
+                "2 replicas can be paid for now and 1 more could be in pool small; "
+                "there is enough for one more from 2026-08-01T00:00:00Z on."
+            ),
+        ),
+        (
+            Relief(None, never=True, replicas=0),
+            "No time is known from which there is enough for one more: ask for less, or have the budget raised.",
+        ),
+        (Relief(None, never=False, replicas=1), "1 replica can be paid for now."),
+        (Relief(None, never=False, replicas=0), ""),
+    ],
+)
+def test_a_refusal_of_money_says_what_helps(relief: Relief, said: str) -> None:
+    for facts in (replace(GOOD, refused=Refused(RATE, 1)), replace(GOOD, expiring=LIMIT)):
+        alone = of(facts, "BudgetAdmitted").message
+        assert of(replace(facts, relief=relief), "BudgetAdmitted").message == f"{alone} {said}".strip()
+    for blocked in (Blocked.CURRENCY, Blocked.LEDGER_FULL):
+        other = refused(blocked)
+        assert of(replace(other, relief=relief), "BudgetAdmitted") == of(other, "BudgetAdmitted")
