@@ -31,6 +31,8 @@ class Settings(BaseModel):
     budget_required: bool = False
     #: Names of the ValidatingAdmissionPolicies that keep gates and book, separated by spaces; the guarantee needs them.
     admission_policies: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9.-]* ?)*$")
+    #: How many days the page of a sealed period is kept.
+    ledger_retention_days: int = Field(default=400, ge=30, le=36_500)
     #: How often the fuse looks at pods and book; a pause of 60 s ends the guarantee.
     fuse_poll_seconds: float = Field(default=10.0, gt=0, le=20)
     #: How often metrics are read and the plan is looked at.

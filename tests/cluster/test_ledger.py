@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
 from modelservice.cli.ledger import acknowledge
-from modelservice.domain.book import Book
-from modelservice.domain.codec import decode
+from modelservice.controllers.pages import DAY_SECONDS, Pages
+from modelservice.controllers.world import World
+from modelservice.domain.book import Account, Book, Line
+from modelservice.domain.codec import decode, decode_page
+from modelservice.kit.clock import SystemClock
 
 from tests.cluster.conftest import FakeNodes, Runs, until
 from tests.cluster.scenes import Scene, conditions, policy, staged
@@ -123,3 +128,27 @@ async def test_a_book_that_is_deleted_put_back_or_lost_with_the_operator_is_froz
     await acknowledge(scene.kube, scene.namespace)
     await scene.condition("chat", "BudgetAdmitted", "True", "Held")
     assert await running(scene) == two
+
+
+async def stored_pages(kube: Kube, namespace: str) -> dict[str, Account]:
+    listed = (await kube.list("BudgetLedger", namespace=namespace)).items
+    return {one["metadata"]["name"]: decode_page(one["page"]) for one in listed if "page" in one}
+
+
+async def test_a_page_is_never_written_over_and_goes_when_its_period_ended_long_ago(kube: Kube, namespace: str) -> None:
+    pages = Pages(World(SystemClock()), kube, namespace, days=30)
+    now = int(time.time())
+    line = Line("team/chat", "Inference", "cpu", 7_000, -1)
+    day = Account("team/a", now - 40 * DAY_SECONDS, now - 39 * DAY_SECONDS, "USD", 10_000, sealed=True, lines=(line,))
+    month = replace(day, end=now - 10 * DAY_SECONDS, lines=(replace(line, closed=9_000),))
+    more = replace(day, lines=(replace(line, closed=7_500),))
+    name = f"team.a.{day.start}"
+
+    for account in (day, month, day, more, more):
+        await Pages(pages.world, kube, namespace, days=30).keep(Book(now, (account,)))
+    rest = replace(day, lines=(replace(line, closed=500, adjusted=0),))
+    assert await stored_pages(kube, namespace) == {name: day, f"{name}-2": month, f"{name}-3": rest}
+    assert await pages.keep(Book(now, (month, replace(day, start=0, sealed=False)))) == {month.key}
+
+    await pages.sweep()
+    assert await stored_pages(kube, namespace) == {f"{name}-2": month}

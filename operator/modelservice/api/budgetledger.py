@@ -173,4 +173,4 @@ class BudgetLedger(Shape):
         LedgerFreeze | None,
         Field(description="Only beside a book: that it was lost, put back or changed, and nobody has acknowledged it."),
     ] = None
-    page: Annotated[Account | None, Field(description="One account of a period that is over, kept for good.")] = None
+    page: Annotated[Account | None, Field(description="One account of a period that is over, or a part of it.")] = None

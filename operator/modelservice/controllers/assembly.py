@@ -14,6 +14,7 @@ from modelservice.controllers.computepool import ComputePools
 from modelservice.controllers.gauges import Gauges
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
+from modelservice.controllers.pages import SWEEP_SECONDS, Pages
 from modelservice.controllers.planning import Planner
 from modelservice.controllers.pricetables import LOOK_SECONDS as TABLE_SECONDS
 from modelservice.controllers.pricetables import PriceTables
@@ -92,8 +93,18 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     )
     absences = Absences(world, tools.kube)
     auditor = Auditor(world, tools.kube, metrics, settings.namespace)
+    pages = Pages(world, tools.kube, settings.namespace, settings.ledger_retention_days, SWEEP_SECONDS * scale)
     bookkeeper = Bookkeeper(
-        world, tools.kube, tools.events, settings.namespace, margin, absences, safeguards, auditor, tools.telemetry
+        world,
+        tools.kube,
+        tools.events,
+        settings.namespace,
+        margin,
+        absences,
+        safeguards,
+        auditor,
+        pages,
+        tools.telemetry,
     )
 
     def wake(name: ServiceName) -> None:
@@ -137,7 +148,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
             ).reconcile,
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
-        (planner.run, safeguards.run),
+        (planner.run, safeguards.run, pages.run),
         Gauges(world, settings.namespace).read,
     )
 

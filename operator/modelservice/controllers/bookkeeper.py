@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from modelservice.controllers.auditor import Auditor
 from modelservice.controllers.heartbeats import Absences, remember
 from modelservice.controllers.observation import gate_index
+from modelservice.controllers.pages import Pages, ledger
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import SELECTOR, World, pods_of
 from modelservice.domain.book import Book
-from modelservice.domain.codec import decode, encode, encode_page, page_name
+from modelservice.domain.codec import decode, encode
 from modelservice.domain.funding import may_ungate
 from modelservice.domain.integrity import Fact, Freeze, described, frozen, raised, read_freeze, shortfalls, write_freeze
 from modelservice.domain.ledger import WRITE_SECONDS, Policy, may_write
@@ -25,7 +26,7 @@ from modelservice.kit.meter import Meter
 from modelservice.kit.objects import Object, Ref
 from modelservice.kit.parallel import together
 from modelservice.ports import EventSink, KubeClient
-from modelservice.render.labels import API_VERSION, GATE, MANAGER
+from modelservice.render.labels import GATE, MANAGER
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,11 @@ class Bookkeeper:
     absences: Absences
     safeguards: Safeguards
     auditor: Auditor
+    pages: Pages
     meter: Meter
     ends: dict[str, End] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_at: float | None = None
-    _pages: set[tuple[str, int]] = field(default_factory=set)
     _waited_for: set[str] = field(default_factory=set)
 
     async def settle(self, plan: Plan | None, policies: tuple[Policy, ...]) -> bool:
@@ -108,9 +109,9 @@ class Bookkeeper:
         listing = await self.kube.list("Pod", label_selector=SELECTOR)
         self.world.saw_date(listing.date)
         pods = {pod.uid: pod for pod in pods_of(listing.items)}
-        await self._keep_pages(book)
+        stored_pages = await self.pages.keep(book)
         ends = {**self.ends, **await self._proven_gone(book, pods)}
-        evidence = Evidence(listing.date, pods, ends, frozenset(self._pages), self.safeguards.watch)
+        evidence = Evidence(listing.date, pods, ends, stored_pages, self.safeguards.watch)
         version = stored["metadata"].get("resourceVersion", "")
         running = sum(pod.node is not None and not pod.terminal for pod in pods.values())
         found = await self.auditor.examine(version, book, told, running)
@@ -174,12 +175,8 @@ class Bookkeeper:
             answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
         except NotFound:
             listing = await self.kube.list("BudgetLedger", namespace=self.namespace)
-            return self._ledger(OPEN), Book(), listing.date
+            return ledger(self.namespace, OPEN), Book(), listing.date
         return answer.object, decode(answer.object.get("book") or {}), answer.date
-
-    def _ledger(self, name: str, **content: Mapping[str, object]) -> Object:
-        meta = {"namespace": self.namespace, "name": name}
-        return {"apiVersion": API_VERSION, "kind": "BudgetLedger", "metadata": meta, **content}
 
     async def _write(self, content: Object, book: Book, began: float) -> int:
         """PUT the book with the version that was read, or create it, within the deadline; returns the answer's Date."""
@@ -207,18 +204,6 @@ class Bookkeeper:
         for pod in settled.foreign:
             text = f"Pod {pod.name} is not started: it asks for more than what was priced, or for other nodes."
             self._tell(pod, "PodNotAdmitted", text)
-
-    async def _keep_pages(self, book: Book) -> None:
-        """Store a page for each sealed account before the book drops it."""
-        for account in book.accounts:
-            if account.sealed and account.key not in self._pages:
-                page = self._ledger(page_name(account), page=encode_page(book, account))
-                try:
-                    await self.kube.create(page, manager=MANAGER)
-                except Conflict as conflict:
-                    if not conflict.already_exists:
-                        raise
-                self._pages.add(account.key)
 
     async def _proven_gone(self, book: Book, pods: Mapping[str, Pod]) -> dict[str, End]:
         missing = {

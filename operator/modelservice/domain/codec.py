@@ -44,12 +44,15 @@ class DamagedBookError(ValueError):
     """The stored book contradicts itself; nothing may be admitted from it."""
 
 
-def page_name(account: Account) -> str:
+def page_name(account: Account, copy: int = 1) -> str:
     """Name of the object that keeps the account when it is sealed: ``[<namespace>.]<policy>.<start>``.
 
-    Two accounts never share one: the name of a namespace or of a budget of the cluster has no dot.
+    Two accounts share one only when they begin at the same time, as with a policy that was made anew with another
+    calendar: the name of a namespace or of a budget of the cluster has no dot. The next copies have ``-2`` behind it,
+    and so on.
     """
-    return f"{account.policy.replace('/', '.', 1)}.{account.start}"
+    name = f"{account.policy.replace('/', '.', 1)}.{account.start}"
+    return name if copy == 1 else f"{name}-{copy}"
 
 
 def encode(book: Book) -> dict[str, Any]:

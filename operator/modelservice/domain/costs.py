@@ -16,6 +16,7 @@ from .book import Account, Book, Enforcement
 from .ledger import advance
 from .limits import Extra
 from .money import HOUR
+from .pages import joined
 from .periods import Span
 
 Key = tuple[str, str, str]
@@ -159,8 +160,8 @@ def holds(book: Book, account: Account) -> dict[Key, int]:
 def draw_up(book: Book, pages: Iterable[Account], now: int) -> tuple[Statement, ...]:
     """Statements of all accounts and pages at ``now``, sorted by policy and start; a page stands for its account."""
     current = advance(book, now)
-    accounts = {account.key: account for account in (*book.accounts, *pages)}
-    return tuple(_statement(current, accounts[key]) for key in sorted(accounts))
+    accounts = {(a.policy, a.start, a.end): a for a in book.accounts} | joined(pages)
+    return tuple(_statement(current, accounts[span]) for span in sorted(accounts))
 
 
 def _statement(book: Book, account: Account) -> Statement:

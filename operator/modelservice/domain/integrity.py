@@ -132,7 +132,7 @@ def raised(book: Book, short: Iterable[Shortfall]) -> Book:
     """
     accounts = {account.key: account for account in book.accounts}
     for key, each in {one.account.key: one for one in sorted(short, key=lambda one: one.missing)}.items():
-        account = accounts.get(key) or replace(each.account, base=each.missing, lines=(), extras=())
+        account = accounts.get(key) or replace(each.account, base=max(each.account.base, each.missing))
         lines = {(line.service, line.role, line.pool): line for line in account.lines}
         line = lines.get(RECOVERED, Line(*RECOVERED))
         lines[RECOVERED] = replace(line, closed=line.closed + each.missing)

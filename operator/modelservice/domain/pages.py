@@ -20,6 +20,20 @@ def joined(pages: Iterable[Account]) -> dict[Span, Account]:
     return made
 
 
+def beyond(account: Account, page: Account) -> Account:
+    """The account without what a page of the same period has of it already."""
+    kept = {(line.service, line.role, line.pool): line for line in page.lines}
+    lines = []
+    for line in account.lines:
+        old = kept.get((line.service, line.role, line.pool))
+        closed, adjusted = (
+            (line.closed - old.closed, line.adjusted - old.adjusted) if old else (line.closed, line.adjusted)
+        )
+        if closed > 0:
+            lines.append(replace(line, closed=closed, adjusted=max(-closed, min(0, adjusted))))
+    return replace(account, lines=tuple(lines))
+
+
 def _sum(lines: Iterable[Line]) -> tuple[Line, ...]:
     rows: dict[tuple[str, str, str], Line] = {}
     for line in lines:

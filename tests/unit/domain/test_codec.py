@@ -118,6 +118,7 @@ def test_a_page_keeps_one_account_under_the_name_of_its_policy_and_period() -> N
     account = book.accounts[0]
     page = encode_page(book, account)
     assert page_name(account) == f"team.monthly.{account.start}"
+    assert page_name(account, 2) == f"team.monthly.{account.start}-2"
     assert page_name(replace(account, policy="team")) == f"team.{account.start}"
     assert (page["policy"], page["posted"], page["sealed"]) == (TEAM, 100, True)
     assert page["lines"] == [{"service": "team/chat", "role": "Inference", "pool": "cpu", "closed": 100, "adjusted": 0}]

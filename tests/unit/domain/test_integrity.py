@@ -130,7 +130,7 @@ def test_a_sealed_period_is_held_against_its_page_and_pods_that_go_on_add_nothin
         if one.start == START - 1000
     ]
     assert account.sealed
-    assert account.lines == (Line(*RECOVERED, 800),)
+    assert account.lines == (Line(*RECOVERED, 800), LINE)
 
 
 def test_an_account_that_is_still_in_the_book_counts_and_not_an_earlier_page_of_it() -> None:
