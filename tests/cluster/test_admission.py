@@ -320,7 +320,14 @@ def test_not_even_the_administrator_writes_changes_or_deletes_the_book(owner: Re
     refused(owner.delete(LEDGERS), BOOK)
     book = operator.get(f"{LEDGERS}/open").ok()
     operator.put(f"{LEDGERS}/open", {**book, "book": {"time": 2, "accounts": [], "placements": []}}).ok()
-    refused(operator.delete(f"{LEDGERS}/open"), "cannot delete resource")
+    refused(operator.delete(f"{LEDGERS}/open"), "never the book")
+    line = {"service": "team/chat", "role": "Inference", "pool": "cpu", "closed": 5}
+    page = {"policy": "team/a", "start": 0, "end": 9, "currency": "USD", "limit": 9, "sealed": True, "posted": 5}
+    meta = {**LEDGER["metadata"], "name": "team.a.0"}
+    old = {key: value for key, value in LEDGER.items() if key != "book"}
+    operator.post(LEDGERS, {**old, "metadata": meta, "page": {**page, "lines": [line]}}).ok()
+    refused(owner.delete(f"{LEDGERS}/team.a.0"), BOOK)
+    operator.delete(f"{LEDGERS}/team.a.0").ok()
     owner.person("hero", "system:masters", "modelservice:break-glass").delete(f"{LEDGERS}/open").ok()
 
 

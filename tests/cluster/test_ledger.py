@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
-from modelservice.cli.ledger import acknowledge
-from modelservice.controllers.pages import DAY_SECONDS, Pages
+from modelservice.cli.ledger import acknowledge, export, put_back
+from modelservice.controllers.pages import DAY_SECONDS, Pages, ledger
 from modelservice.controllers.world import World
+from modelservice.domain.archive import read
 from modelservice.domain.book import Account, Book, Line
-from modelservice.domain.codec import decode, decode_page
+from modelservice.domain.codec import decode, decode_page, encode, encode_page
 from modelservice.kit.clock import SystemClock
+from modelservice.kit.errors import NotFound
 
 from tests.cluster.conftest import FakeNodes, Runs, until
 from tests.cluster.scenes import Scene, conditions, policy, staged
@@ -152,3 +154,34 @@ async def test_a_page_is_never_written_over_and_goes_when_its_period_ended_long_
 
     await pages.sweep()
     assert await stored_pages(kube, namespace) == {f"{name}-2": month}
+
+
+async def test_an_export_brings_back_a_ledger_that_was_lost_and_shows_before_what_it_would_do(
+    kube: Kube, namespace: str
+) -> None:
+    now = int(time.time())
+    line = Line("team/chat", "Inference", "cpu", 7_000_000, -1)
+    month = Account("team/a", now - 100, now + 10**6, "USD", 10**8, lines=(line,))
+    past = replace(month, start=now - 200, end=now - 100, sealed=True)
+    with pytest.raises(NotFound):
+        await export(kube, namespace)
+    for name, content in (("open", {"book": encode(Book(now, (month,)))}), ("p", {"page": encode_page(Book(), past)})):
+        await kube.create(ledger(namespace, name, **content), manager="tests")
+    archive = read(await export(kube, namespace))
+    assert (archive.book.accounts, archive.pages) == ((month,), (past,))
+    assert archive.ledger.endswith(f"/{namespace}")
+    assert "Nothing is to be done." in await put_back(kube, namespace, archive, apply=True)
+
+    for name in ("open", "p"):
+        uid = (await kube.get("BudgetLedger", namespace, name)).object["metadata"]["uid"]
+        await kube.delete("BudgetLedger", namespace, name, uid=uid)
+    shown = await put_back(kube, namespace, archive, apply=False)
+    assert shown.endswith("To do this, add --apply.")
+    assert (await kube.list("BudgetLedger", namespace=namespace)).items == []
+    done = await put_back(kube, namespace, archive, apply=True)
+    assert done == shown.replace("To do this, add --apply.", "This was done.")
+    assert await stored_pages(kube, namespace) == {f"team.a.{past.start}": past}
+    stored = (await kube.get("BudgetLedger", namespace, "open")).object
+    (account,) = decode(stored["book"]).accounts
+    assert (account.start, account.end, account.closed) == (month.start, month.end, 7_000_000)
+    assert "Nothing is to be done." in await put_back(kube, namespace, archive, apply=True)

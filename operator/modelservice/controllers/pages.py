@@ -47,7 +47,7 @@ class Pages:
         sealed = [account for account in book.accounts if account.sealed]
         for account in sealed:
             if self._stored.get(account.key) != account:
-                await self._store(account)
+                await store_page(self.kube, self.namespace, account)
                 self._stored[account.key] = account
         return frozenset(account.key for account in sealed)
 
@@ -55,7 +55,7 @@ class Pages:
         """Delete the pages whose period ended too long ago."""
         listing = await self.kube.list("BudgetLedger", namespace=self.namespace)
         for ledger in listing.items:
-            page = _page_of(ledger)
+            page = page_of(ledger)
             if page is None or page.end + self.days * DAY_SECONDS > listing.date:
                 continue
             meta = ledger["metadata"]
@@ -65,23 +65,23 @@ class Pages:
                 continue
             log.info("The page %s is deleted: its period ended more than %d days ago", meta["name"], self.days)
 
-    async def _store(self, account: Account) -> None:
-        """Under the first name that is free: what the pages of this period do not have yet."""
-        for copy in count(1):
-            if not account.lines:
-                return
-            name = page_name(account, copy)
-            try:
-                page = encode_page(Book(), account)
-                await self.kube.create(ledger(self.namespace, name, page=page), manager=MANAGER)
-            except Conflict as conflict:
-                if not conflict.already_exists:
-                    raise
-                found = _page_of((await self.kube.get("BudgetLedger", self.namespace, name)).object)
-                if found is not None and found.end == account.end:
-                    account = beyond(account, found)
-            else:
-                return
+
+async def store_page(kube: KubeClient, namespace: str, account: Account) -> None:
+    """Store under the first name that is free what the pages of this period do not have yet."""
+    for copy in count(1):
+        if not account.lines:
+            return
+        name = page_name(account, copy)
+        try:
+            await kube.create(ledger(namespace, name, page=encode_page(Book(), account)), manager=MANAGER)
+        except Conflict as conflict:
+            if not conflict.already_exists:
+                raise
+            found = page_of((await kube.get("BudgetLedger", namespace, name)).object)
+            if found is not None and found.end == account.end:
+                account = beyond(account, found)
+        else:
+            return
 
 
 def ledger(namespace: str, name: str, **content: Mapping[str, object]) -> Object:
@@ -90,7 +90,7 @@ def ledger(namespace: str, name: str, **content: Mapping[str, object]) -> Object
     return {"apiVersion": API_VERSION, "kind": "BudgetLedger", "metadata": meta, **content}
 
 
-def _page_of(ledger: Object) -> Account | None:
+def page_of(ledger: Object) -> Account | None:
     """The page that a BudgetLedger holds; None for the book, and for a page that is damaged."""
     if "page" not in ledger:
         return None

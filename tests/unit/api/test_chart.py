@@ -91,10 +91,10 @@ def test_the_operator_reads_what_people_write_and_writes_only_its_status(default
     assert granted["pods"] == READ | {"patch", "delete"}
 
 
-def test_the_book_is_written_only_in_the_operators_namespace_and_never_deleted(default: list[Object]) -> None:
+def test_the_book_is_written_and_pages_are_deleted_only_in_the_operators_namespace(default: list[Object]) -> None:
     role = one(default, "Role", "modelservice-book")
     assert role["metadata"]["namespace"] == "modelservice-system"
-    assert grants(role)["budgetledgers"] == READ | {"create", "update"}
+    assert grants(role)["budgetledgers"] == READ | {"create", "update", "delete"}
     assert one(default, "Role", "modelservice-heartbeats")["metadata"]["namespace"] == "kube-node-lease"
     writers = [
         name for name, rule in rules(default) if "budgetledgers" in rule["resources"] and not set(rule["verbs"]) <= READ
