@@ -93,8 +93,7 @@ async def test_a_book_that_is_deleted_put_back_or_lost_with_the_operator_is_froz
 
     assert "The book was deleted." in await acknowledge(scene.kube, scene.namespace)
     await scene.ready("chat", 2)
-    both = await running(scene)
-    assert first < both
+    assert first < (both := await running(scene))
     assert "nothing to acknowledge" in await acknowledge(scene.kube, scene.namespace)
 
     before = await scene.get("BudgetLedger", "open")
@@ -105,6 +104,13 @@ async def test_a_book_that_is_deleted_put_back_or_lost_with_the_operator_is_froz
     assert spent(book) >= spent(decode(before["book"]))
     await acknowledge(scene.kube, scene.namespace)
     await scene.ready("chat", 3)
+
+    three = await running(scene)
+    await scene.patch("BudgetLedger", "open", "/book/accounts/0/posted", 1)
+    await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 4)
+    book = await frozen(scene, "The book was changed and contradicts itself.")
+    assert units(book) == three == await running(scene)
+    await acknowledge(scene.kube, scene.namespace)
     await scene.patch("ModelService", "chat", "/spec/inference/minReplicas", 2)
     await scene.ready("chat", 2)
 

@@ -54,6 +54,11 @@ class Auditor:
     _compared: bool = False
     _asked_at: float = -math.inf
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it knows what was stored last."""
+        return self._last is not None
+
     def stored(self, version: str, book: Book) -> None:
         """The object of that version holds that book, and it bears out whatever has been asked for."""
         self._last = (version, book)
@@ -81,10 +86,7 @@ class Auditor:
         if version == last_version:
             return Finding(book, (), told, await self._pages() if told else {})
         if book.time < last.time:
-            text = "The book was deleted."
-            if version:
-                text = f"The book was put back to {format_time(book.time)}, from {format_time(last.time)}."
-            return Finding(last, (text,))
+            return Finding(last, (_backwards(version, book.time, last.time),))
         facts = (*facts_of(last), *told)
         known = {account.key for account in book.accounts}
         gone = any((fact.policy, fact.start) not in known for fact in facts)
@@ -136,6 +138,14 @@ class Auditor:
             for sample in samples
             if math.isfinite(sample.value)
         }
+
+
+def _backwards(version: str, time: int, last: int) -> str:
+    if not version:
+        return "The book was deleted."
+    if not time:
+        return "The book was changed and contradicts itself."
+    return f"The book was put back to {format_time(time)}, from {format_time(last)}."
 
 
 def _told(world: World) -> Iterator[Fact]:

@@ -14,7 +14,7 @@ from modelservice.controllers.pages import Pages, ledger
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import SELECTOR, World, pods_of
 from modelservice.domain.book import Book
-from modelservice.domain.codec import decode, encode
+from modelservice.domain.codec import DamagedBookError, decode, encode
 from modelservice.domain.funding import may_ungate
 from modelservice.domain.integrity import Fact, Freeze, described, frozen, raised, read_freeze, shortfalls, write_freeze
 from modelservice.domain.ledger import WRITE_SECONDS, Policy, may_write
@@ -170,13 +170,22 @@ class Bookkeeper:
             book = None
 
     async def _read(self) -> tuple[Object, Book, int]:
-        """The object, the book in it and the server's time; an object without a version when there is none."""
+        """The object, the book in it and the server's time; an object without a version when there is none.
+
+        A book that contradicts itself reads as empty while another one is remembered that can take its place.
+        """
         try:
             answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
         except NotFound:
             listing = await self.kube.list("BudgetLedger", namespace=self.namespace)
             return ledger(self.namespace, OPEN), Book(), listing.date
-        return answer.object, decode(answer.object.get("book") or {}), answer.date
+        try:
+            book = decode(answer.object.get("book") or {})
+        except DamagedBookError:
+            if not self.auditor.remembers:
+                raise
+            book = Book()
+        return answer.object, book, answer.date
 
     async def _write(self, content: Object, book: Book, began: float) -> int:
         """PUT the book with the version that was read, or create it, within the deadline; returns the answer's Date."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from .book import Account, Book, Line, Terms, Unit
 from .money import MICROS, cost, format_amount
-from .pages import Span
+from .pages import Span, joined
 from .times import format_time
 
 RECOVERED = ("recovered", "Recovered", "-")
@@ -133,10 +133,9 @@ def raised(book: Book, short: Iterable[Shortfall]) -> Book:
     accounts = {account.key: account for account in book.accounts}
     for key, each in {one.account.key: one for one in sorted(short, key=lambda one: one.missing)}.items():
         account = accounts.get(key) or replace(each.account, base=max(each.account.base, each.missing))
-        lines = {(line.service, line.role, line.pool): line for line in account.lines}
-        line = lines.get(RECOVERED, Line(*RECOVERED))
-        lines[RECOVERED] = replace(line, closed=line.closed + each.missing)
-        accounts[key] = replace(account, lines=tuple(lines[row] for row in sorted(lines)))
+        added = replace(account, lines=(Line(*RECOVERED, each.missing),))
+        span = (account.policy, account.start, account.end)
+        accounts[key] = replace(account, lines=joined([account, added])[span].lines)
     return replace(book, accounts=tuple(accounts[key] for key in sorted(accounts)))
 
 

@@ -22,10 +22,10 @@ def joined(pages: Iterable[Account]) -> dict[Span, Account]:
 
 def beyond(account: Account, page: Account) -> Account:
     """The account without what a page of the same period has of it already."""
-    kept = {(line.service, line.role, line.pool): line for line in page.lines}
+    kept = {_row(line): line for line in page.lines}
     lines = []
     for line in account.lines:
-        old = kept.get((line.service, line.role, line.pool))
+        old = kept.get(_row(line))
         closed, adjusted = (
             (line.closed - old.closed, line.adjusted - old.adjusted) if old else (line.closed, line.adjusted)
         )
@@ -35,9 +35,13 @@ def beyond(account: Account, page: Account) -> Account:
 
 
 def _sum(lines: Iterable[Line]) -> tuple[Line, ...]:
-    rows: dict[tuple[str, str, str], Line] = {}
+    rows: dict[Line, Line] = {}
     for line in lines:
-        key = (line.service, line.role, line.pool)
-        old = rows.get(key, Line(*key))
-        rows[key] = Line(*key, old.closed + line.closed, old.adjusted + line.adjusted)
-    return tuple(rows[key] for key in sorted(rows))
+        old = rows.get(_row(line), _row(line))
+        rows[_row(line)] = replace(line, closed=old.closed + line.closed, adjusted=old.adjusted + line.adjusted)
+    return tuple(sorted(rows.values(), key=lambda line: (line.service, line.role, line.pool)))
+
+
+def _row(line: Line) -> Line:
+    """What the line is for, without its amounts."""
+    return replace(line, closed=0, adjusted=0)

@@ -115,6 +115,8 @@ async def test_a_book_that_is_older_than_the_stored_one_or_gone_is_taken_up_wher
         last,
         ("The book was put back to 2026-01-01T05:59:00Z, from 2026-01-01T06:00:00Z.",),
     )
+    odd = await made.examine("6", Book(), (), 3)
+    assert (odd.book, odd.seen) == (last, ("The book was changed and contradicts itself.",))
     same = await made.examine("5", last, (), 3)
     assert (same.book, same.seen, same.facts) == (last, (), ())
     newer = Book(NOW + 60, last.accounts)

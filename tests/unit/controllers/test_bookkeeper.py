@@ -8,6 +8,7 @@ from typing import Any
 from modelservice.controllers.auditor import Auditor
 from modelservice.controllers.bookkeeper import PROOF_SECONDS, Bookkeeper
 from modelservice.controllers.heartbeats import NODE_LEASES, Absences
+from modelservice.controllers.pages import Pages
 from modelservice.controllers.safeguards import FUSE_LEASE, Safeguards, lease_spec
 from modelservice.controllers.world import World
 from modelservice.domain.book import Book
@@ -76,8 +77,8 @@ class Plane:
 def bookkeeper(plane: Plane) -> Bookkeeper:
     world = World(plane)
     absences, safeguards = Absences(world, plane), Safeguards(world, plane, "system", ())  # type: ignore[arg-type]
-    auditor = Auditor(world, plane, None, "system")  # type: ignore[arg-type]
-    return Bookkeeper(world, plane, plane, "system", 10, absences, safeguards, auditor, NoMeter())  # type: ignore[arg-type]
+    auditor, pages = Auditor(world, plane, None, "system"), Pages(world, plane, "system", 400)  # type: ignore[arg-type]
+    return Bookkeeper(world, plane, plane, "system", 10, absences, safeguards, auditor, pages, NoMeter())  # type: ignore[arg-type]
 
 
 def outage(after: int, **more: Any) -> Plane:
