@@ -32,8 +32,8 @@ property: setup ## the property tests with N random examples: make property N=50
 mutants: setup ## break the book's rules one by one: each must be noticed, and by which seed
 	@$(VENV)/pytest -q -s tests/property/test_book_mutants.py
 
-bench: setup ## figures of one area as JSON lines: make bench AREA=serving
-	@.venv-workers/bin/python tests/bench/$(or $(AREA),serving).py
+bench: setup ## figures of one area as JSON lines: make bench AREA=serving, AREA=ledger
+	@PYTHONPATH=operator:scripts $(if $(filter ledger,$(AREA)),.venv,.venv-workers)/bin/python -m tests.bench.$(or $(AREA),serving)
 
 demo: setup ## train, serve, scale and budget one model on a local cluster
 	@$(VENV)/python scripts/demo.py

@@ -1,6 +1,6 @@
 """Requests per second and latency of the serving worker beside a bare Starlette route, in one run.
 
-    .venv-workers/bin/python tests/bench/serving.py [--seconds 4] [--rounds 3]
+    .venv-workers/bin/python -m tests.bench.serving [--seconds 4] [--rounds 3]
 
 Prints a JSON object a line. Both servers run in a process of their own and get the same requests over keep-alive
 connections; rounds alternate between them and the median round counts. The bare route reads the body and answers a
@@ -15,7 +15,6 @@ import importlib
 import json
 import math
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -30,10 +29,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from tests.bench.figures import report
+
 REPOSITORY = Path(__file__).parents[2]
 CONCURRENCIES = (1, 16, 64)
 FEATURES = 10
 START_DEADLINE_SECONDS = 120.0
+PEER = "bare Starlette route"
 
 BARE_SERVER = """
 import socket, uvicorn
@@ -184,27 +186,6 @@ def wait_ready(port: int) -> None:
     sys.exit("A server of the bench did not get ready.")
 
 
-def describe_machine() -> str:
-    """The processor and the number of CPUs this process may use."""
-    names = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} CPUs"
-
-
-def report(figure: str, value: float, unit: str, peer: float, options: argparse.Namespace, count: int) -> None:
-    """Print one figure with its ratio to the bare route's."""
-    document = {
-        "figure": figure,
-        "value": round(value, 3),
-        "unit": unit,
-        "peer_or_limit": f"bare Starlette route: {peer:.3f} {unit}",
-        "ratio": round(value / peer, 3),
-        "n": count,
-        "seed": options.seed,
-        "machine": describe_machine(),
-    }
-    print(json.dumps(document), flush=True)
-
-
 def compare(worker: int, bare: int, options: argparse.Namespace) -> None:
     """Alternate rounds at each concurrency and report the medians."""
     requests = make_requests(options.seed)
@@ -218,10 +199,11 @@ def compare(worker: int, bare: int, options: argparse.Namespace) -> None:
         count = sum(len(each.latencies) for each in rounds[worker])
         name = f"serving_mlp_c{concurrency}"
         rates = [statistics.median(each.rate for each in rounds[port]) for port in (worker, bare)]
-        report(f"{name}_rate", rates[0], "requests/s", rates[1], options, count)
+        report(f"{name}_rate", rates[0], "requests/s", (PEER, rates[1]), count=count, seed=options.seed)
         for share in (0.50, 0.99):
             times = [statistics.median(each.percentile_ms(share) for each in rounds[port]) for port in (worker, bare)]
-            report(f"{name}_p{share * 100:.0f}", times[0], "ms", times[1], options, count)
+            figure = f"{name}_p{share * 100:.0f}"
+            report(figure, times[0], "ms", (PEER, times[1]), count=count, seed=options.seed)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ REPO = Path(__file__).resolve().parents[2]
 @contextmanager
 def control_plane(directory: Path) -> Iterator[Cluster]:
     """A control plane below the directory; no node."""
+    directory.mkdir(exist_ok=True)
     nodes = directory / "nodes.yaml"
     nodes.write_text("nodes: []\n")
     state = directory / "state"
