@@ -138,7 +138,7 @@ class Bench:
             await self.kube.create(budget(f"budget-{number:03}"), manager="bench")
         self._policies = policies
         first = not await self.burst.deployments("burst-0")
-        async with running(self.replica()) as (replica,):
+        async with running(self.replica(elect=False)) as (replica,):
             if first:
                 await until("the burst's Deployments", self._burst_made, seconds=120, every=0.5)
             for name in services("burst", self.pods):

@@ -1,6 +1,6 @@
 """Schedules written by hand for what random ones rarely hit, each with the mutant it kills."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 
 import pytest
@@ -157,14 +157,13 @@ def test_the_minimum_counts_from_the_end_of_the_second_in_which_a_pod_started() 
 
 
 def test_a_minimum_added_to_a_floored_start_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def close_short(book: Book, uid: str, end: int) -> Book:
-        placement = book.placement_of(uid)
-        assert placement is not None
-        unit, billing = placement.units[uid], placement.terms.billing
-        until = max(end, unit.start + billing.minimum) + billing.tail
-        return ledger.bill(book, placement.terms, unit, until).without_unit(uid)
+    def close_short(book: Book, record: str, ends: Mapping[str, int]) -> Book:
+        placement = book.placements[record]
+        units, billing = placement.units, placement.terms.billing
+        ended = [(units[uid], max(end, units[uid].start + billing.minimum) + billing.tail) for uid, end in ends.items()]
+        return ledger.bill(book, placement.terms, ended).without_units(record, ends)
 
-    monkeypatch.setattr(settlement, "close", close_short)
+    monkeypatch.setattr(settlement, "close_all", close_short)
     with pytest.raises(Violation, match=r"I2|I6"):
         run_a_pod_shorter_than_the_minimum_over_the_end_of_a_month()
 

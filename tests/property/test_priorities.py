@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from modelservice.domain.allocation import DRAIN_MARGIN
+from modelservice.domain.allocation import DRAIN_MARGIN, Round
 from modelservice.domain.book import Account, Book, Refusal
 from modelservice.domain.funding import admit
 from modelservice.domain.ledger import Policy, close
@@ -233,3 +233,17 @@ def test_bursts_never_use_the_money_of_floors_while_a_day_goes_by(
     for _ in range(30):
         simulation.step(wanted)
         simulation.rest()
+
+
+@given(services, services, budgets)
+def test_what_is_granted_at_once_is_what_turns_come_to(
+    before: dict[str, Wanted], after: dict[str, Wanted], policies: tuple[Policy, ...]
+) -> None:
+    simulation = Simulation(policies)
+    for wanted in (before, after):
+        for _ in range(3):
+            seen_now = simulation.snapshot(wanted)
+            with pytest.MonkeyPatch.context() as turns_only:
+                turns_only.setattr(Round, "_grant_all", lambda *_: False)
+                in_turns = plan(seen_now, simulation.now + TICK)
+            assert simulation.step(wanted) == in_turns

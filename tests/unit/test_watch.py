@@ -36,6 +36,15 @@ def test_kopf_is_reduced_to_watching() -> None:
     assert settings.networking.connect_timeout == 5
 
 
+def test_kopf_keeps_and_compares_no_copy_of_what_it_shows_us() -> None:
+    storage = watch.settings(SOURCES).persistence.diffbase_storage
+    body, patch = kopf.Body({"metadata": {"labels": {"a": "b"}}, "spec": {"big": ["x"] * 1000}}), kopf.Patch()
+    assert storage.build(body=body) == {}
+    storage.store(body=body, patch=patch, essence=kopf.BodyEssence())
+    assert storage.fetch(body=body) is None
+    assert not patch
+
+
 def test_requests_of_the_watches_are_repeated_without_end_each_time_anew() -> None:
     backoffs = watch.settings(SOURCES).networking.error_backoffs
     assert not isinstance(backoffs, float)

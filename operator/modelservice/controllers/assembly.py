@@ -33,6 +33,9 @@ from modelservice.kit.workqueue import LIVE, RELIST, WorkQueue
 from modelservice.ports import Clock, EventSink, KubeClient, MetricsSource
 from modelservice.settings import Settings
 
+GATHER_SECONDS = 0.2
+"""The pods of a service start and stop together: their changes are reported together."""
+
 Changed = Callable[[Object, int], None]
 
 
@@ -137,7 +140,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     )
     services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events)
     return Assembly(
-        _sources(world, queue, bookkeeper),
+        _sources(world, queue, bookkeeper, GATHER_SECONDS * scale),
         {
             "ModelService": services.reconcile,
             "BudgetPolicy": Budgets(
@@ -153,8 +156,11 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     )
 
 
-def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper) -> list[Source]:
-    """Every change has the plan made again; it also wakes the object whose status shows it."""
+def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper, gather: float) -> list[Source]:
+    """Every change has the plan made again; it also wakes the object whose status shows it.
+
+    A service is looked at `gather` seconds after a change of one of its children, for many others come with it.
+    """
     caches = world.caches
 
     def own(kind: str) -> Changed:
@@ -165,7 +171,7 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper) -> lis
         return changed
 
     def child(obj: Object, priority: int) -> None:
-        queue.add(Key("ModelService", *service_name(obj)), priority=priority)
+        queue.add_after(Key("ModelService", *service_name(obj)), gather, priority=priority)
         world.replan()
 
     def elsewhere(_: Object, __: int) -> None:

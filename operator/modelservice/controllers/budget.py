@@ -153,7 +153,7 @@ class Budgets:
         if policy is not None and self.world.book is not None:
             weaknesses += unpriced_pods(policy, self.world.pools, self.world.book)
         within = policy.scope.namespaces if policy is not None else frozenset()
-        pods = [pod for pod in self.world.pods().values() if not within or pod.namespace in within]
+        pods = [pod for pod in self.world.spared() if not within or pod.namespace in within]
         unheld = [pod for pod in self.world.unheld.values() if not within or pod.namespace in within]
         weaknesses += weak_pods(pods, unheld, now)
         made = judge_guarantee(self.safeguards.watch, now, weaknesses)

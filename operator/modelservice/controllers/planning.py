@@ -14,7 +14,7 @@ from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.gather import Catalogue, Draft, catalogue, prepare, snapshot
 from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read
-from modelservice.controllers.world import World, pods_of, service_name
+from modelservice.controllers.world import World, service_name
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
 from modelservice.domain.peaks import peak_rates
@@ -189,7 +189,7 @@ class Planner:
         return min(max(memory.desired, spec.minimum), spec.maximum)
 
     def _replicas(self, name: ServiceName) -> list[Replica]:
-        pods = pods_of(self.world.pods_of_service(name))
+        pods = self.world.read(self.world.pods_of_service(name))
         return [
             Replica(pod.name, pod.started_at if pod.started_at is not None else pod.created_at, pod.ready_since)
             for pod in pods

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelservice.controllers.gather import Draft
-from modelservice.controllers.observation import has_ended, trouble_of
-from modelservice.controllers.world import World, pods_of
+from modelservice.controllers.world import World
 from modelservice.domain.book import Book
 from modelservice.domain.budgets import funded_until, told_until
 from modelservice.domain.conditions import Condition, Facts, Trouble
@@ -30,8 +29,8 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
     service = draft.service
     spec = service.inference
     objects = world.pods_of_service(service.name)
-    pods = [pod for pod in pods_of(objects) if pod.live]
-    troubles = [found for obj in objects if not has_ended(obj) and (found := trouble_of(obj)) is not None]
+    pods = [pod for pod in world.read(objects) if pod.live]
+    troubles = world.troubles(objects, ended=False)
     attempt = next_attempt(draft.record)
     current = draft.attempts.get(attempt) if attempt is not None else None
     training_wish = draft.training if draft.training and not draft.training.selection.options else None
@@ -91,9 +90,9 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
     """The whole status; what is absent is left out."""
     before = obj.get("status") or {}
     service = draft.service
-    pods = [pod for pod in pods_of(world.pods_of_service(service.name)) if pod.live]
     objects = world.pods_of_service(service.name)
-    troubles = [found for one in objects if (found := trouble_of(one)) is not None]
+    pods = [pod for pod in world.read(objects) if pod.live]
+    troubles = world.troubles(objects, ended=True)
     made: dict[str, Any] = {
         "observedGeneration": service.generation,
         "conditions": [one.row(service.generation) for one in judged],

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelservice.controllers.observation import pod_of
+from modelservice.controllers.observation import has_ended, pod_of, trouble_of
 from modelservice.domain.book import Book
+from modelservice.domain.conditions import Trouble
 from modelservice.domain.demand import Memory
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.planner import Plan
@@ -19,13 +20,25 @@ from modelservice.domain.specs import Pool, ServiceName
 from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
 from modelservice.kit.objects import Object, Ref, ref_of
 from modelservice.ports import Clock
-from modelservice.render.labels import MANAGED_BY, MANAGER, NAME
+from modelservice.render.labels import BREAK_GLASS_UNTIL, MANAGED_BY, MANAGER, NAME
 
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 
+FORGETTING = 1000
+"""So many versions of pods that are gone are remembered at least before all are read anew."""
+
+
 def _owned() -> Cache[Object]:
     return object_cache({"owner": by_owner, "name": by_label(NAME)})
+
+
+def _pods() -> Cache[Object]:
+    return object_cache({"owner": by_owner, "name": by_label(NAME), "spared": _by_break_glass})
+
+
+def _by_break_glass(obj: Object) -> Iterable[bool]:
+    return (True,) if BREAK_GLASS_UNTIL in (obj["metadata"].get("annotations") or {}) else ()
 
 
 @dataclass(slots=True)
@@ -41,9 +54,19 @@ class Caches:
     deployments: Cache[Object] = field(default_factory=_owned)
     jobs: Cache[Object] = field(default_factory=_owned)
     addresses: Cache[Object] = field(default_factory=_owned)
-    pods: Cache[Object] = field(default_factory=_owned)
+    pods: Cache[Object] = field(default_factory=_pods)
     nodes: Cache[Object] = field(default_factory=object_cache)
     claims: Cache[Object] = field(default_factory=object_cache)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was read of one version of a pod."""
+
+    version: str
+    pod: Pod | None
+    trouble: Trouble | None
+    ended: bool
 
 
 @dataclass(slots=True)
@@ -66,6 +89,7 @@ class World:
     reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
+    _seen: dict[str, _Seen] = field(default_factory=dict)
     _date: int | None = None
     _read_at: float = 0.0
 
@@ -86,7 +110,31 @@ class World:
 
     def pods(self) -> dict[str, Pod]:
         """All our pods by UID, as the cache has them."""
-        return {pod.uid: pod for pod in pods_of(self.caches.pods.values())}
+        objects = self.caches.pods.values()
+        if len(self._seen) > 2 * len(objects) + FORGETTING:
+            self._seen.clear()
+        return {pod.uid: pod for pod in self.read(objects)}
+
+    def read(self, objects: Iterable[Object]) -> Iterable[Pod]:
+        """The pods among the objects that are ours; a version that was seen before is not read again."""
+        return (seen.pod for seen in map(self._look, objects) if seen.pod is not None)
+
+    def troubles(self, objects: Iterable[Object], *, ended: bool) -> list[Trouble]:
+        """What keeps these pods from becoming ready; with `ended` also that of pods in which nothing runs again."""
+        seen = map(self._look, objects)
+        return [one.trouble for one in seen if one.trouble is not None and (ended or not one.ended)]
+
+    def _look(self, obj: Object) -> _Seen:
+        meta = obj["metadata"]
+        seen = self._seen.get(meta["uid"])
+        if seen is None or seen.version != meta["resourceVersion"]:
+            seen = _Seen(meta["resourceVersion"], pod_of(obj), trouble_of(obj), has_ended(obj))
+            self._seen[meta["uid"]] = seen
+        return seen
+
+    def spared(self) -> list[Pod]:
+        """Our pods that a person has spared, or once had."""
+        return list(self.read(self.caches.pods.by("spared", True)))
 
     def pods_of_service(self, name: ServiceName) -> list[Object]:
         """The pods of one service."""

@@ -122,19 +122,40 @@ class Round:
         ask.expiring, ask.granted = secured, max(kept, min(ask.want, ask.spared))
 
     def take_turns(self, level: Level) -> None:
-        """Grant pods of one level one at a time, to the ask that has the fewest."""
+        """Grant pods of one level: when money is short one at a time, to the ask that has the fewest."""
         burst, rank = level
+
+        def most(ask: Ask) -> int:
+            return ask.want if burst else min(ask.want, ask.floor)
 
         def wants(ask: Ask) -> bool:
             able = (ask.refusal is None or ask.waiting > 0) and ask.expiring is None
-            return able and ask.due < (ask.want if burst else min(ask.want, ask.floor))
+            return able and ask.due < most(ask)
 
         takers = [ask for ask in self.asks if ask.priority.rank == rank and wants(ask)]
+        if self._grant_all({ask.workload: most(ask) for ask in takers}):
+            return
         while takers:
             takers.sort(key=lambda ask: (ask.due, ask.workload))
             ask = takers.pop(0)
             if self._grant(ask, level) and wants(ask):
                 takers.append(ask)
+
+    def _grant_all(self, wanted: Mapping[str, int]) -> bool:
+        """Grant these asks so many pods if there is money for all of them now; then turns would come to the same."""
+        takers = [ask for ask in self.asks if ask.workload in wanted]
+        if self.purse is not self.ahead or any(ask.refusal is not None for ask in takers):
+            return False
+        purse = self.purse
+        for ask in takers:
+            admitted = purse.admit(ask, wanted[ask.workload])
+            if isinstance(admitted, Refusal):
+                return False
+            purse = admitted
+        for ask in takers:
+            ask.added, ask.granted = ask.added + wanted[ask.workload] - ask.due, wanted[ask.workload]
+        self.purse = self.ahead = purse
+        return True
 
     def _grant(self, ask: Ask, level: Level) -> bool:
         """Grant one pod more, now or once others have stopped; False when there is no money for it."""

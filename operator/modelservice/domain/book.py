@@ -11,7 +11,7 @@ Costs are rounded up once per unit and period, never per write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
@@ -285,12 +285,10 @@ class Book:
                 book.known[account.key] = account, worst + rise
         return book
 
-    def without_unit(self, uid: str) -> Book:
-        """Drop a unit; a draining record goes with its last one, a placement stays for later admissions."""
-        placement = self.placement_of(uid)
-        if placement is None:
-            return self
-        units = {key: unit for key, unit in placement.units.items() if key != uid}
+    def without_units(self, record: str, uids: Container[str]) -> Book:
+        """Drop units of a record; a draining one goes with its last, a placement stays for later admissions."""
+        placement = self.placements[record]
+        units = {uid: unit for uid, unit in placement.units.items() if uid not in uids}
         if units or not placement.draining:
             return self.with_placement(replace(placement, units=units))
         return replace(self, placements={name: p for name, p in self.placements.items() if name != placement.name})

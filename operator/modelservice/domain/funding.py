@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from .book import Blocked, Book, Placement, Refusal, Terms, Unit
 from .ledger import WRITE_SECONDS, bill
@@ -74,12 +74,11 @@ def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> B
 
 def _cut(book: Book, placement: Placement) -> Book:
     """Bill its proven pods through money time, so that other rates can follow."""
-    units = dict(placement.units)
-    for uid, unit in placement.units.items():
-        if unit.proven:
-            book = bill(book, placement.terms, unit, book.time)
-            begun = unit.start if unit.latest is None else unit.latest
-            units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
+    units, proven = dict(placement.units), {uid: unit for uid, unit in placement.units.items() if unit.proven}
+    for uid, unit in proven.items():
+        begun = unit.start if unit.latest is None else unit.latest
+        units[uid] = Unit(max(book.time, unit.start), unit.node, begun)
+    book = bill(book, placement.terms, [(unit, book.time) for unit in proven.values()])
     return book.with_placement(replace(placement, units=units))
 
 
@@ -233,6 +232,29 @@ def admit(
     longer = placement if hold is None or hold >= through else replace(placement, hold_through=through)
     raised = longer.with_units(fresh)
     return _shortfall(book, _free(book, placement), placement, raised, keep) or book.with_placement(raised)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """New pods of one workload, and the terms under which they are asked for."""
+
+    workload: str
+    uids: Collection[str]
+    terms: Terms | None = None
+
+
+def admit_all(book: Book, wanted: Iterable[Wanted]) -> Book | None:
+    """Admit the pods of several workloads if there is money for every one of them, None otherwise.
+
+    Then it is the same book in whatever order they are admitted, for what each pod adds is no less than nothing: so
+    this is what admitting them in turns comes to, without adding up after each of them.
+    """
+    for one in wanted:
+        admitted = admit(book, one.workload, one.uids, one.terms)
+        if isinstance(admitted, Refusal):
+            return None
+        book = admitted
+    return book
 
 
 def _free(book: Book, placement: Placement) -> dict[Key, int]:

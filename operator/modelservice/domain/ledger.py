@@ -172,10 +172,14 @@ def close(book: Book, uid: str, end: int) -> Book:
     beyond becomes an adjustment.
     """
     placement = book.placement_of(uid)
-    if placement is None:
-        return book
-    unit = placement.units[uid]
-    return bill(book, placement.terms, unit, billed_until(placement, unit, end)).without_unit(uid)
+    return book if placement is None else close_all(book, placement.name, {uid: end})
+
+
+def close_all(book: Book, record: str, ends: Mapping[str, int]) -> Book:
+    """Close pods of one record, whose ends are given by UID; see ``close``."""
+    placement = book.placements[record]
+    ended = [(placement.units[uid], billed_until(placement, placement.units[uid], end)) for uid, end in ends.items()]
+    return bill(book, placement.terms, ended).without_units(record, ends)
 
 
 def billed_until(placement: Placement, unit: Unit, end: int) -> int:
@@ -200,7 +204,7 @@ def release(book: Book, uid: str) -> Book:
         return book
     if placement.units[uid].proven:
         raise ValueError(f"pod {uid} was bound to a node: close it with the time of its end")
-    return book.without_unit(uid)
+    return book.without_units(placement.name, {uid})
 
 
 def seal(book: Book) -> Book:
@@ -227,8 +231,8 @@ def seal(book: Book) -> Book:
 
 def _sealed(book: Book, account: Account) -> Account:
     for placement in book.placements.values():
-        for unit in placement.units.values():
-            account = _charge(account, placement.terms, unit, account.end, book.time)
+        units = [(unit, account.end) for unit in placement.units.values()]
+        account = _charge(account, placement.terms, units, book.time)
     return replace(account, sealed=True)
 
 
@@ -243,18 +247,21 @@ def collect(book: Book, stored: Collection[tuple[str, int]]) -> Book:
     )
 
 
-def bill(book: Book, terms: Terms, unit: Unit, until: int) -> Book:
-    """Move what the unit costs through ``until`` into the lines of the accounts that pay for it."""
-    return book.with_accounts(tuple(_charge(account, terms, unit, until, book.time) for account in book.accounts))
+def bill(book: Book, terms: Terms, ended: Collection[tuple[Unit, int]]) -> Book:
+    """Move what units cost, each through its time, into the lines of the accounts that pay for them."""
+    return book.with_accounts(tuple(_charge(account, terms, ended, book.time) for account in book.accounts))
 
 
-def _charge(account: Account, terms: Terms, unit: Unit, until: int, time: int) -> Account:
+def _charge(account: Account, terms: Terms, ended: Collection[tuple[Unit, int]], time: int) -> Account:
     rate = terms.rates.get(account.policy)
     if rate is None or account.sealed:
         return account
-    start = max(account.start, unit.start)
-    bill = cost(rate, start, min(account.end, until))
-    posted = cost(rate, start, min(account.end, time)) if unit.proven else 0
+    bill = posted = 0
+    for unit, until in ended:
+        start = max(account.start, unit.start)
+        each = cost(rate, start, min(account.end, until))
+        bill += each
+        posted += max(each, cost(rate, start, min(account.end, time)) if unit.proven else 0)
     if bill == 0 and posted == 0:
         return account
     key = (terms.service, terms.role, terms.pool)

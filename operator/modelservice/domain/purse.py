@@ -46,8 +46,8 @@ class Purse:
         return self._after(renew(self.book, ask.workload, ask.terms, keep=self._keep(ask, pods), wholly=wholly), ask)
 
     def admit(self, ask: Ask, pods: int) -> Purse | Refusal:
-        """Hold money for one pod more, with which there are so many."""
-        uids = [f"planned/{ask.workload}/{pods}"]
+        """Hold money for the pods of the ask that are missing until there are so many."""
+        uids = [f"planned/{ask.workload}/{number}" for number in range(ask.due + 1, pods + 1)]
         return self._after(admit(self.book, ask.workload, uids, ask.terms, self._keep(ask, pods)), ask)
 
     def stop(self, record: str, uids: Collection[str]) -> Purse:
@@ -57,9 +57,8 @@ class Purse:
         end = book.time + billing.stop + 1
         if hold is not None:
             end = min(end, max(book.time, hold + billing.late + billing.stop))
-        for uid in uids:
-            unit = placement.units[uid]
-            book = bill(book, placement.terms, unit, billed_until(placement, unit, end))
+        ended = [placement.units[uid] for uid in uids]
+        book = bill(book, placement.terms, [(unit, billed_until(placement, unit, end)) for unit in ended])
         units = {uid: unit for uid, unit in placement.units.items() if uid not in uids}
         return replace(self, book=book.with_placement(replace(placement, units=units)))
 

@@ -82,7 +82,7 @@ def _without_pods(book: Book, policy: str, now: int) -> Book:
     book = replace(book, time=max(book.time, now))
     for placement in book.placements.values():
         if policy in placement.terms.rates and not placement.draining:
-            for unit in placement.units.values():
-                book = bill(book, placement.terms, unit, book.time) if unit.proven else book
+            proven = [(unit, book.time) for unit in placement.units.values() if unit.proven]
+            book = bill(book, placement.terms, proven)
             book = book.with_placement(replace(placement, units={}))
     return book

@@ -111,8 +111,7 @@ def _at(snapshot: Snapshot, moments: Sequence[int]) -> Snapshot:
     for record in book.placements.values():
         end = record.end_max(snapshot.book.time)
         if record.draining and end <= moment:
-            for unit in record.units.values():
-                book = bill(book, record.terms, unit, end)
+            book = bill(book, record.terms, [(unit, end) for unit in record.units.values()])
         else:
             placements[record.name] = record
     book = Book(book.time, book.accounts, placements)

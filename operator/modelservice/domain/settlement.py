@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 
 from modelservice.domain.book import Book, Placement, Refusal, Terms, Unit
 from modelservice.domain.endurance import Loan, keep_holds, lend, outlives, recall
-from modelservice.domain.funding import admit, drain, place, renew
+from modelservice.domain.funding import Wanted, admit, admit_all, drain, place, renew
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import (
     Policy,
     advance,
-    close,
+    close_all,
     collect,
     differs,
     end_gone,
@@ -212,19 +212,21 @@ def _renew(book: Book, workload: str, grant: Funding, margin: int, refusals: dic
 
 def _take_evidence(book: Book, evidence: Evidence) -> Book:
     for record in list(book.placements.values()):
+        ends: dict[str, int] = {}
         for uid, unit in record.units.items():
             pod = evidence.pods.get(uid)
             if pod is not None:
                 book = _prove_bound(book, pod, evidence.date)
             if pod is not None and pod.terminal:
-                book = close(book, uid, _end(evidence.date, pod.finished_at))
+                ends[uid] = _end(evidence.date, pod.finished_at)
             elif pod is None and (end := evidence.ends.get(uid)) is not None:
                 if end.never_bound and not unit.proven:
                     book = release(book, uid)
                 elif end.finished_at is not None:
-                    book = close(book, uid, _end(evidence.date, end.finished_at))
+                    ends[uid] = _end(evidence.date, end.finished_at)
                 else:
-                    book = close(book, uid, end_gone(record, evidence.date, fused=evidence.bounds(record, unit)))
+                    ends[uid] = end_gone(record, evidence.date, fused=evidence.bounds(record, unit))
+        book = close_all(book, record.name, ends) if ends else book
     return book
 
 
@@ -277,13 +279,19 @@ def _drain_leaving(book: Book, pods: Mapping[str, Pod]) -> Book:
 
 
 def _admit(book: Book, pods: Iterable[Pod], funding: Mapping[str, Funding], refusals: dict[str, Refusal]) -> Book:
-    """Admit gated pods in turns, one of each workload at a time, as far as the plan grants them."""
+    """Admit gated pods as far as the plan grants them: in turns, one of each workload, when money is short."""
     waiting: dict[str, list[Pod]] = {}
     for pod in sorted(pods, key=lambda each: (each.created_at, each.name)):
         grant = funding.get(pod.workload)
         if pod.gated and pod.live and grant and grant.covers(pod) and book.placement_of(pod.uid) is None:
             waiting.setdefault(pod.workload, []).append(pod)
     turns = sorted(name for name in waiting if name in book.placements)
+    wanted = []
+    for name in turns:
+        room = max(0, funding[name].count - len(book.placements[name].units))
+        wanted.append(Wanted(name, [pod.uid for pod in waiting[name][:room]], funding[name].terms))
+    if (everything := admit_all(book, wanted)) is not None:
+        return everything
     while turns:
         turns.sort(key=lambda name: (funding[name].rank, len(book.placements[name].units), name))
         name = turns.pop(0)

@@ -5,7 +5,9 @@ from modelservice.domain.book import HORIZON_SECONDS, Blocked, Book, Refusal, Te
 from modelservice.domain.funding import (
     LEAST_GAIN_SECONDS,
     MAX_UNITS,
+    Wanted,
     admit,
+    admit_all,
     drain,
     may_ungate,
     place,
@@ -46,6 +48,23 @@ def test_a_pod_that_the_limit_cannot_bear_is_refused_with_need_and_have() -> Non
     refusal = admit(book, WORK, ["b"])
     assert refusal == Refusal(Blocked.LIMIT, TEAM, FOR_ONE, FOR_ONE - 1, "USD", book.accounts[0].start)
     assert isinstance(admit(set_policies(book, [policy(2 * FOR_ONE)]), WORK, ["b"]), Book)
+
+
+@pytest.mark.parametrize(("limit", "rate"), [(6 * FOR_ONE, None), (10**9, 6 * SECOND)], ids=["limit", "rate"])
+@pytest.mark.parametrize("missing", [0, 1])
+def test_all_pods_are_admitted_together_exactly_when_they_all_would_be_in_turns(
+    limit: int, rate: int | None, missing: int
+) -> None:
+    other = "team/chat-2"
+    short = policy(limit - missing, max_rate=None if rate is None else rate - missing)
+    book = sure(place(opened(short), other, terms()))
+    turns: Book | Refusal = book
+    for number in range(3):
+        for work in (WORK, other):
+            turns = turns if isinstance(turns, Refusal) else admit(turns, work, [f"{work}-{number}"])
+    together = admit_all(book, [Wanted(work, [f"{work}-{number}" for number in range(3)]) for work in (WORK, other)])
+    assert together == (turns if isinstance(turns, Book) else None)
+    assert (together is None) is bool(missing)
 
 
 def test_the_rate_is_checked_before_the_money() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from modelservice.domain.book import Blocked, Book, Enforcement
+import pytest
+from modelservice.domain import purse
+from modelservice.domain.book import Blocked, Book, Enforcement, Refusal
 from modelservice.domain.endurance import recall
+from modelservice.domain.funding import admit
 from modelservice.domain.ledger import Policy
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
@@ -56,6 +59,19 @@ def test_services_take_turns_so_that_one_big_wish_starves_nobody() -> None:
     made = plan(snapshot(*views, policies=(policy(max_rate=4 * USD),)), NOW)
     assert made.services[ServiceName("ns", "big")].funded == 2
     assert made.services[ServiceName("ns", "small")].funded == 2
+
+
+def test_money_for_all_is_not_found_out_pod_by_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(book: Book, workload: str, *given: Any) -> Book | Refusal:
+        calls.append(workload)
+        return admit(book, workload, *given)
+
+    monkeypatch.setattr(purse, "admit", counted)
+    made = plan(snapshot(view(40, CPU, name="a"), view(20, CPU, name="b")), NOW)
+    assert [made.services[ServiceName("ns", name)].funded for name in ("a", "b")] == [40, 20]
+    assert sorted(calls) == ["ns/a-cpu", "ns/b-cpu"]
 
 
 def test_pods_that_exist_come_before_wishes() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Blocked, Book, Enforcement, Terms
+from modelservice.domain import funding as funding_module
+from modelservice.domain import settlement
+from modelservice.domain.book import Blocked, Book, Enforcement, Refusal, Terms
+from modelservice.domain.funding import admit
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import cost
@@ -49,6 +53,29 @@ def test_gated_pods_are_admitted_in_the_order_of_their_birth_as_far_as_they_are_
     made = step(Book(), born, funding(2))
     assert made.changed
     assert {one.uid for one in made.ungate} == {"early", "late"} == units(made.book)
+
+
+def test_workloads_take_turns_when_money_is_short() -> None:
+    other = "ns/ranker-cpu"
+    pods = [*(pod(f"a{number}") for number in range(4)), *(pod(f"b{number}", other) for number in range(4))]
+    grants = {WORK: funding(4), other: funding(4)}
+    made = settle(Book(), NOW, Evidence(NOW, {one.uid: one for one in pods}), [policy(max_rate=5 * USD)], grants, 10)
+    assert units(made.book) == {"a0", "a1", "a2", "b0", "b1"}
+    assert made.refusals.keys() == {WORK, other}
+
+
+def test_a_burst_that_there_is_money_for_is_not_admitted_pod_by_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def counted(book: Book, workload: str, uids: Collection[str], asked: Terms | None = None) -> Book | Refusal:
+        calls.append(workload)
+        return admit(book, workload, uids, asked)
+
+    for module in (funding_module, settlement):
+        monkeypatch.setattr(module, "admit", counted)
+    made = step(Book(), [pod(f"a{number}") for number in range(40)], funding(30))
+    assert len(units(made.book)) == 30
+    assert calls == [WORK]
 
 
 def test_a_pod_that_is_in_the_book_and_still_gated_is_let_go_again_after_a_crash() -> None:
