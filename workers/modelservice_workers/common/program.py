@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import linecache
 import logging
 import sys
 from collections.abc import Sequence
@@ -74,7 +75,16 @@ def load_program(path: Path) -> Program:
         _main_dtype(exported),
     )
     _try_examples(program, path)
+    _forget_sources()
     return program
+
+
+def _forget_sources() -> None:
+    """Drop the text of generated functions, which torch keeps for tracebacks as long as the process lives."""
+    sources = getattr(getattr(torch.fx.graph_module, "_loader", None), "eval_cache", {})
+    for name in list(sources):
+        linecache.cache.pop(name, None)
+        del sources[name]
 
 
 def _load_quietly(path: Path) -> ExportedProgram:

@@ -23,7 +23,7 @@ class QueueFullError(Exception):
     """The bounded queue holds as much as it may."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Timings:
     """Seconds that a request waited, and that its batch took in the model."""
 

@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from modelservice_workers.serving.engine import ModelInfo
@@ -48,6 +48,27 @@ class Histogram(Collector):
         yield family
 
 
+class StatusCounter(Collector):
+    """Counts requests by their HTTP status; for one thread only."""
+
+    def __init__(self, name: str, text: str, model_name: str) -> None:
+        self._name = name
+        self._text = text
+        self._model_name = model_name
+        self._counts: dict[int, int] = {}
+
+    def add(self, code: int, requests: int) -> None:
+        """Count requests."""
+        self._counts[code] = self._counts.get(code, 0) + requests
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The series of this counter."""
+        family = CounterMetricFamily(self._name, self._text, labels=["model_name", "code"])
+        for code, count in self._counts.items():
+            family.add_metric([self._model_name, str(code)], count)
+        yield family
+
+
 class ServerMetrics:
     """One registry for one model; every series has the label model_name."""
 
@@ -68,13 +89,10 @@ class ServerMetrics:
             ["model_name", "reason"],
             registry=self.registry,
         )
-        self._requests = Counter(
-            "modelservice_requests_total",
-            "Inference requests by HTTP status; 499 when the client went away",
-            ["model_name", "code"],
-            registry=self.registry,
+        self._requests = StatusCounter(
+            "modelservice_requests", "Inference requests by HTTP status; 499 when the client went away", model_name
         )
-        self._codes: dict[int, Counter] = {}
+        self.registry.register(self._requests)
         self._rows = Counter(
             "modelservice_inference_rows_total", "Rows computed", ["model_name"], registry=self.registry
         ).labels(model_name)
@@ -106,10 +124,7 @@ class ServerMetrics:
 
     def count(self, code: int, requests: int = 1) -> None:
         """Count finished inference requests."""
-        counter = self._codes.get(code)
-        if counter is None:
-            counter = self._codes[code] = self._requests.labels(self._model_name, str(code))
-        counter.inc(requests)
+        self._requests.add(code, requests)
 
     def count_rejected(self, reason: str) -> None:
         """Count an inference request that was turned away for `reason` (CamelCase)."""

@@ -14,7 +14,7 @@ import httptools
 JSON: Final = b"application/json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """An answer; `headers` are sent beside content-type, content-length, date and connection."""
 

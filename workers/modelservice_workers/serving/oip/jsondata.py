@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from modelservice_workers.common.datatypes import NUMPY_DTYPES, Array, from_bfloat16, is_finite, to_bfloat16
+from modelservice_workers.common.datatypes import FLOATS, NUMPY_DTYPES, Array, from_bfloat16, is_finite, to_bfloat16
 from modelservice_workers.common.signature import TensorSpec
 from modelservice_workers.serving.oip.errors import RequestError
 
@@ -26,7 +26,16 @@ _TAKEN: Final = {name: _WHOLE for name in NUMPY_DTYPES if "INT" in name} | {
     "BYTES": _TEXTS,
 }
 
-_LARGEST_BF16: Final = float.fromhex("0x1.fep127")
+# The smallest value that would be rounded to infinity.
+_BEYOND: Final = {
+    "FP16": 65520.0,
+    "BF16": float.fromhex("0x1.ffp127"),
+    "FP32": float.fromhex("0x1.ffffffp127"),
+    "FP64": float("inf"),
+}
+
+# Up to here Python finds the largest of a list before numpy has begun.
+_SHORT: Final = 256
 
 
 def read_json(data: object, shape: Sequence[int], spec: TensorSpec) -> Array:
@@ -42,7 +51,7 @@ def read_json(data: object, shape: Sequence[int], spec: TensorSpec) -> Array:
 
 
 def write_json(array: Array, spec: TensorSpec) -> Any:
-    """The values in row-major order, as orjson takes them; raises RequestError for what JSON cannot carry."""
+    """The values in row-major order, as orjson takes them; raises RequestError for bytes that are no text."""
     if spec.datatype == "BYTES":
         try:
             return [value.decode() for value in array.flat]
@@ -50,15 +59,19 @@ def write_json(array: Array, spec: TensorSpec) -> Any:
             raise RequestError(
                 422, f"Output {spec.name} is no UTF-8 text for this input; ask for it with binary_data."
             ) from None
+    if spec.datatype == "BF16":
+        return from_bfloat16(array).ravel()
+    return array.astype(np.float32).ravel() if spec.datatype == "FP16" else array.ravel()
+
+
+def check_finite(array: Array, spec: TensorSpec) -> None:
+    """Raises RequestError when a tensor holds what JSON has no numbers for."""
     if not is_finite(array, spec.datatype):
         raise RequestError(
             422,
             f"Output {spec.name} is not finite (NaN or infinite) for this input, and JSON cannot carry it; "
             "ask for it with binary_data.",
         )
-    if spec.datatype == "BF16":
-        return from_bfloat16(array).ravel()
-    return array.astype(np.float32).ravel() if spec.datatype == "FP16" else array.ravel()
 
 
 def _flatten(data: object, shape: Sequence[int], name: str) -> list[Any]:
@@ -87,17 +100,14 @@ def _to_array(values: list[Any], datatype: str) -> Array:
         texts = np.empty(len(values), dtype)
         texts[:] = [value.encode() for value in values]
         return texts
-    if datatype == "BF16":
-        wide = np.array(values, np.float64)
-        if (np.abs(wide) > _LARGEST_BF16).any():
-            raise OverflowError
-        return to_bfloat16(wide.astype(np.float32))
-    if dtype.kind != "f":
+    if datatype not in FLOATS:
         return np.array(values, dtype)
-    array: Array = np.array(values, np.float64)
-    if dtype.itemsize < array.itemsize:
-        with np.errstate(over="ignore"):
-            array = array.astype(dtype)
-        if not np.isfinite(array).all():
+    beyond = _BEYOND[datatype]
+    if len(values) <= _SHORT:
+        if max(values) >= beyond or min(values) <= -beyond:
             raise OverflowError
-    return array
+        return to_bfloat16(np.array(values, np.float32)) if datatype == "BF16" else np.array(values, dtype)
+    wide = np.array(values, np.float64)
+    if wide.max() >= beyond or wide.min() <= -beyond:
+        raise OverflowError
+    return to_bfloat16(wide.astype(np.float32)) if datatype == "BF16" else wide.astype(dtype)

@@ -20,7 +20,7 @@ _UNSUPPORTED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class InferenceRequest:
     """Arrays in the order of the signature, the wanted outputs by position, the id to echo.
 

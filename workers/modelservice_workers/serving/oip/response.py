@@ -12,7 +12,7 @@ from modelservice_workers.common.signature import TensorSpec
 from modelservice_workers.serving.http.messages import Reply
 from modelservice_workers.serving.oip.binarydata import write_binary
 from modelservice_workers.serving.oip.errors import RequestError
-from modelservice_workers.serving.oip.jsondata import write_json
+from modelservice_workers.serving.oip.jsondata import check_finite, write_json
 from modelservice_workers.serving.oip.request import InferenceRequest
 
 _OCTETS: Final = b"application/octet-stream"
@@ -39,6 +39,10 @@ def render_response(
         for position in request.outputs
     ]
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if b"null" in text:  # which is what becomes of a number that is not finite
+        for position in request.outputs:
+            if position not in request.binary:
+                check_finite(outputs[position], specs[position])
     if not request.binary:
         return Reply(200, text)
     return Reply(200, b"".join((text, *blobs)), _OCTETS, ((_HEADER_LENGTH, b"%d" % len(text)),))

@@ -1,0 +1,135 @@
+"""A worker under thousands of random requests: it never fails, stops or grows, and good requests never notice.
+
+1,000 requests and a few loads as they are; 20,000 and 500 where MODELSERVICE_PROPERTY_EXAMPLES is 1000.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import httpx
+import numpy as np
+import pytest
+from modelservice_workers.serving.model import load_model
+
+from tests.unit.workers.engines import OPTIONS
+from tests.unit.workers.fuzzing import INFER, make_request
+from tests.unit.workers.servers import read_port, start_worker, wait_until, worker_environment
+
+pytestmark = pytest.mark.timeout(900)
+
+EXAMPLES = int(os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES", "50"))
+REQUESTS = max(1000, 20 * EXAMPLES)
+LOADS = max(24, EXAMPLES // 2)
+SENDERS = 4
+GROWTH_BYTES = 24 << 20
+
+# Torch keeps about 11 KiB of symbols for each program that it has read; a graph or its weights would be far more.
+GROWTH_OF_A_LOAD_BYTES = 32 << 10
+
+# What a server may say of a bad request; an answer that is no status line is no answer at all.
+ALLOWED = {200, 400, 404, 405, 408, 413, 415, 422, 431, 504}
+
+
+def resident_bytes(pid: int | str) -> int:
+    """Memory of a process that is its own and not a file's."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+class Raw:
+    """Sends whatever bytes it is given and reads the status of the first answer."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.statuses: Counter[int] = Counter()
+
+    def send(self, content: bytes) -> None:
+        with socket.create_connection(("127.0.0.1", self._port), 20) as connection:
+            try:
+                connection.sendall(content)
+                connection.shutdown(socket.SHUT_WR)
+                answer = connection.recv(64)
+            except ConnectionError:
+                return  # closed before it had read what is no request
+        # A request that ends too early gets no answer, since its client is gone.
+        if answer:
+            self.statuses[int(answer.split()[1])] += 1
+
+
+@contextmanager
+def good_neighbour(port: int) -> Iterator[Counter[str]]:
+    """Ask the same good question all the time and count the answers by what they are."""
+    answers: Counter[str] = Counter()
+    stop = threading.Event()
+    body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4.5]}]})
+
+    def ask() -> None:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            while not stop.wait(0.002):
+                answer = client.post(INFER, content=body)
+                answers[json.dumps(answer.json().get("outputs", answer.text))] += 1
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join()
+
+
+def is_ready(port: int) -> bool:
+    return httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", timeout=20).status_code == 200
+
+
+def test_random_requests_harm_nobody(linear_model: Path, tmp_path: Path) -> None:
+    environment = worker_environment(
+        tmp_path, MODEL_NAME="linear", MODEL_PATH=str(linear_model), PORT="0", MODELSERVICE_MAX_BODY_BYTES="1000000"
+    )
+    with start_worker(["serve", "--host", "127.0.0.1"], environment) as process:
+        port = read_port(process)
+        wait_until(lambda: is_ready(port), "readiness")
+        raw = Raw(port)
+        random = Random(20_261_125)
+        sizes = []
+        with good_neighbour(port) as answers, ThreadPoolExecutor(SENDERS) as pool:
+            for _ in range(4):
+                list(pool.map(raw.send, [make_request(random) for _ in range(REQUESTS // 4)]))
+                sizes.append(resident_bytes(process.pid))
+        assert process.poll() is None
+        assert set(raw.statuses) <= ALLOWED
+        assert raw.statuses[200] > REQUESTS // 20
+        assert raw.statuses[400] > REQUESTS // 5
+        data = [3.0, 5.0, 7.0, 10.0]
+        assert list(answers) == [json.dumps([{"name": "y", "datatype": "FP32", "shape": [2, 2], "data": data}])]
+        assert answers.total() > 10
+        assert sizes[-1] - sizes[0] < GROWTH_BYTES, sizes
+        waiting = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=20).text
+        for gauge in ("waiting", "running"):
+            assert f'modelservice_requests_{gauge}{{model_name="linear"}} 0.0' in waiting
+
+
+def test_models_may_be_loaded_and_dropped_without_end(linear_model: Path) -> None:
+    x = np.ones((1, 2), np.float32)
+
+    def load(times: int) -> int:
+        for _ in range(times):
+            assert load_model(linear_model, OPTIONS).engine.run([x])[0].tolist() == [[3, 3]]
+        gc.collect()
+        return resident_bytes("self")
+
+    load(LOADS // 2)  # caches of the libraries fill
+    first = load(LOADS // 4)
+    last = load(LOADS)
+    assert last - first < LOADS * GROWTH_OF_A_LOAD_BYTES, (last - first) / LOADS
