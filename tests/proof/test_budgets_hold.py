@@ -23,6 +23,7 @@ def test_every_stored_book_agrees_with_what_the_kubelets_say(
             )
         print(f"proof: highest part of a limit: { {name: round(part, 3) for name, part in audit.nearest.items()} }")
     assert not performance.recorder.lost
+    assert not [v.at for v in performance.recorder.of("BudgetLedger") if v.object.get("freeze")], "the book was frozen"
     assert not audit.faults, f"{len(audit.faults)} faults, seed {performance.seed}:\n" + "\n".join(audit.faults[:40])
 
 
@@ -65,3 +66,13 @@ def test_the_fuse_stops_what_is_not_paid_while_there_is_no_operator(performance:
         assert life.end is not None
         assert life.end <= (paid.latest_stop or 0)
     assert any(verdict.lives[uid].asked for uid in due)
+
+
+def test_no_period_costs_more_than_what_its_budget_says_it_can_cost_at_most(
+    performance: Performance, verdict: Verdict
+) -> None:
+    promises = list(verdict.promises(performance.recorder))
+    assert {promise.budget for promise in promises} == {"platform", "north/team", "south/team"}
+    for promise in promises:
+        spent = verdict.spent(promise.budget, promise.start, promise.end, promise.until)
+        assert spent <= promise.amount, f"{promise} was told, and {spent} was spent"

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from cluster import condition
 
 from tests.proof.audit import Audit
 from tests.proof.disturbances import OPERATOR
-from tests.proof.history import GATE, NAME, Life, lives
+from tests.proof.history import GATE, NAME, Life, lives, seconds
 from tests.proof.recorder import Recorder, Version
 from tests.proof.statement import Key, Paid, Statement, read
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The most that a period of a budget can cost, in micro-units, as it was told until that moment."""
+
+    budget: str
+    start: int
+    end: int
+    amount: int
+    until: float
 
 
 @dataclass(slots=True)
@@ -40,12 +52,31 @@ class Verdict:
         asked = life.asked or 0
         return [one.units[life.uid] for one in self.statements if life.uid in one.units and one.time <= asked][-1]
 
+    def promises(self, recorder: Recorder) -> Iterator[Promise]:
+        """What each status of a budget said that its period can cost at most, until it said something else."""
+        latest: dict[str, Promise] = {}
+        for version in recorder.versions:
+            if version.kind not in ("BudgetPolicy", "ClusterBudgetPolicy"):
+                continue
+            meta, status = version.object["metadata"], version.object.get("status") or {}
+            name = f"{meta['namespace']}/{meta['name']}" if "namespace" in meta else meta["name"]
+            if (before := latest.pop(name, None)) is not None:
+                yield replace(before, until=version.at)
+            if (most := (status.get("guarantee") or {}).get("worstCasePeriodTotal")) is not None:
+                period, amount = status["period"], round(Decimal(most["amount"]) * 1_000_000)
+                latest[name] = Promise(name, seconds(period["start"]), seconds(period["end"]), amount, self.end)
+        yield from latest.values()
+
+    def spent(self, budget: str, start: int, end: int, until: float) -> int:
+        """What the pods of a budget have truly cost in a period by that moment."""
+        return sum(life.cost(start, end, until) for life in self.lives.values() if budget in life.policies)
+
     def totals(self) -> dict[Key, tuple[int, int, int]]:
         """By account: truly spent, booked, and the limit, in the last book that has it."""
         last = {key: account for statement in self.statements for key, account in statement.accounts.items()}
         return {
             key: (
-                sum(life.cost(key[1], a.end, self.end) for life in self.lives.values() if key[0] in life.policies),
+                self.spent(key[0], key[1], a.end, self.end),
                 a.posted,
                 a.limit,
             )
