@@ -150,7 +150,7 @@ class Performance:
 
         def short() -> bool:
             units = [unit for unit in self._book().units.values() if unit.line[0] == f"{NORTH}/chat" and unit.node]
-            return bool(units) and all((unit.hold or 0) < time.time() + self.plan.outage - 200 for unit in units)
+            return bool(units) and all((unit.hold or 0) < time.time() + self.plan.outage - 150 for unit in units)
 
         self.cluster.wait("pods of chat that are paid for a short time", short, timeout=240)
 
