@@ -29,6 +29,11 @@ class Settings(BaseModel):
     prometheus_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     #: Whether a service that no budget covers may not run.
     budget_required: bool = False
+    #: Labels of ModelServices by which costs can be grouped, at most 8, separated by spaces: the book copies them.
+    cost_labels: str = Field(
+        default="team cost-center app.kubernetes.io/part-of",
+        pattern=r"^(([-a-zA-Z0-9._]{1,253}/)?[-a-zA-Z0-9._]{1,63} ?){0,8}$",
+    )
     #: Names of the ValidatingAdmissionPolicies that keep gates and book, separated by spaces; the guarantee needs them.
     admission_policies: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9.-]* ?)*$")
     #: How many days the page of a sealed period is kept.

@@ -13,6 +13,8 @@ Micros = Annotated[int, Field(ge=0, le=10**18)]
 Seconds = Annotated[int, Field(ge=0, le=10**11)]
 PolicyName = Annotated[str, Field(min_length=1, max_length=317)]
 ServiceName = Annotated[str, Field(min_length=3, max_length=317)]
+LabelValue = Annotated[str, Field(max_length=63)]
+LABELS = "Labels of the service then, of those that reports group by (cost.labels)."
 ATOMIC_MAP = Kube({"x-kubernetes-map-type": "atomic"})
 
 
@@ -22,6 +24,7 @@ class Line(Shape):
     service: Annotated[ServiceName, Field(description="The service, as namespace/name.")]
     role: Annotated[Short, Field(description="What the pods did: Inference or Training.")]
     pool: Annotated[Short, Field(description="The pool they ran in.")]
+    labels: Annotated[dict[str, LabelValue], Field(default_factory=dict, max_length=8, description=LABELS), ATOMIC_MAP]
     closed: Annotated[Micros, Field(description="Spent by stopped pods, in micro-units.")]
     adjusted: Annotated[int, Field(ge=-(10**18), le=0, description="Given back by corrections, in micro-units.")] = 0
 
@@ -111,6 +114,7 @@ class LedgerPlacement(Shape):
     service: Annotated[ServiceName, Field(description="The service, as namespace/name.")]
     role: Annotated[Short, Field(description="What the pods do: Inference or Training.")]
     pool: Annotated[Short, Field(description="The pool they run in.")]
+    labels: Annotated[dict[str, LabelValue], Field(default_factory=dict, max_length=8, description=LABELS), ATOMIC_MAP]
     currency: Annotated[Currency, Field(description="The currency of the rates.")]
     rates: Annotated[
         dict[str, Micros],

@@ -13,7 +13,7 @@ from modelservice import __version__
 from modelservice.adapters.kube import Kube, LoginFailed, login
 from modelservice.domain.book import Account, Book
 from modelservice.domain.codec import DamagedBookError, decode, decode_page
-from modelservice.domain.costs import CURRENT, By, Denial, Statement, concerning, draw_up, select
+from modelservice.domain.costs import CURRENT, SERVICE, Denial, Statement, concerning, draw_up, parse_by, select
 from modelservice.domain.money import parse_amount
 from modelservice.kit.errors import ApiError, Forbidden, NotFound
 from modelservice.ports import KubeClient, Object
@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command with its options."""
     parser = commands.add_parser(
         "cost",
-        help="what the budgets have spent and hold, by service, pool or role",
+        help="what the budgets have spent and hold, by service, pool, role or label",
         description="Print what the budgets have spent and hold. Pods that two budgets pay for stand under both.",
     )
     parser.add_argument("-n", "--namespace", default="", metavar="NS", help="only budgets of this namespace")
@@ -52,7 +52,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="P",
         help="current (default), previous, all, a month (2026-07) or a day (2026-07-10) in UTC",
     )
-    parser.add_argument("--by", choices=[by.value for by in By], default=By.SERVICE.value, help="default: service")
+    parser.add_argument(
+        "--by",
+        default=SERVICE.name,
+        metavar="B",
+        help="service (default), pool, role or label:KEY, a label of services",
+    )
     parser.add_argument("-o", "--output", choices=["table", "json", "csv"], default="table", help="default: table")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page for a browser; - is stdout")
     parser.add_argument(
@@ -74,6 +79,7 @@ def report(options: argparse.Namespace) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # the sentence of an error is enough
     try:
         select((), period=options.period)
+        parse_by(options.by)
         costs = asyncio.run(_read(options))
         chosen = select(costs.statements, namespace=options.namespace, policy=options.policy, period=options.period)
         _put_out(options, costs, chosen)
@@ -87,7 +93,7 @@ def report(options: argparse.Namespace) -> int:
 
 
 def _put_out(options: argparse.Namespace, costs: Costs, chosen: tuple[Statement, ...]) -> None:
-    by, denials = By(options.by), concerning(costs.denials, chosen)
+    by, denials = parse_by(options.by), concerning(costs.denials, chosen)
     if options.html is not None:
         policies = {statement.policy for statement in chosen}
         past = tuple(s for s in costs.statements if s.policy in policies)

@@ -11,6 +11,7 @@ from modelservice.controllers.auditor import Auditor
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.budget import Budgets
 from modelservice.controllers.computepool import ComputePools
+from modelservice.controllers.gather import Rules
 from modelservice.controllers.gauges import Gauges
 from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.modelservice import ModelServices
@@ -136,7 +137,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         tick,
         wake,
         wake_policies,
-        budget_required=settings.budget_required,
+        rules=Rules(settings.budget_required, tuple(settings.cost_labels.split())),
     )
     services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events)
     return Assembly(

@@ -88,6 +88,14 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """What the platform has set for all budgets: whether one is needed, and by which labels costs are kept apart."""
+
+    budget_required: bool = False
+    cost_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """What the platform and the teams have written, as of one pass."""
 
@@ -139,13 +147,14 @@ def _convert(objects: Iterable[Object], model: type[K], convert: Callable[[K], D
             log.warning("%s %s is left out: %s", obj["kind"], obj["metadata"]["name"], error)
 
 
-def snapshot(world: World, listed: Catalogue, drafts: Mapping[ServiceName, Draft], *, required: bool) -> Snapshot:
+def snapshot(world: World, listed: Catalogue, drafts: Mapping[ServiceName, Draft], rules: Rules) -> Snapshot:
     """Everything a plan depends on, from the caches and the book as last read."""
     if world.book is None:
         raise RuntimeError("the book has not been read")
     views = tuple(draft.view() for draft in drafts.values())
     frozen = world.freeze is not None
-    return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required, frozen)
+    required, labels = rules.budget_required, rules.cost_labels
+    return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required, frozen, labels)
 
 
 def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Service], int]) -> Draft:

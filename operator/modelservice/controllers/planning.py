@@ -11,7 +11,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from modelservice.controllers.bookkeeper import Bookkeeper
-from modelservice.controllers.gather import Catalogue, Draft, catalogue, prepare, snapshot
+from modelservice.controllers.gather import Catalogue, Draft, Rules, catalogue, prepare, snapshot
 from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read
 from modelservice.controllers.world import World, service_name
@@ -51,7 +51,7 @@ class Planner:
     tick: float
     wake: Callable[[ServiceName], None]
     wake_policies: Callable[[], None]
-    budget_required: bool = False
+    rules: Rules = field(default_factory=Rules)
     _reading: Reading = field(default_factory=Reading)
     _measured_at: float | None = None
     _relieved_for: object = None
@@ -96,7 +96,7 @@ class Planner:
             await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
         drafts = self._prepare(listed, fresh=fresh)
-        seen = snapshot(self.world, listed, drafts, required=self.budget_required)
+        seen = snapshot(self.world, listed, drafts, self.rules)
         made = plan(seen, self.world.now())
         changed = self._adopt(drafts, made)
         self.world.peaks = peak_rates(seen, made)

@@ -229,7 +229,7 @@ def spent_by(book: Book, service: str, policy: str, now: int) -> int:
     account = book.account_at(policy, now)
     if account is None:
         return 0
-    return sum(cost for (who, _, _), cost in book.costs(account, now).items() if who == service)
+    return sum(cost for key, cost in book.costs(account, now).items() if key.service == service)
 
 
 def moved(before: str | None, now_spent: int, as_of: str | None, now: int) -> bool:

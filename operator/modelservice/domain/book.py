@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .limits import DEBTS_ONLY, CarryOver, Extra, in_force
 from .money import cost
@@ -50,13 +50,26 @@ class Enforcement(StrEnum):
     DRY_RUN = "DryRun"
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Names and values, sorted by name."""
+
+
+class CostKey(NamedTuple):
+    """What a cost is kept apart by; the labels are those of the service that reports group by."""
+
+    service: str
+    role: str
+    pool: str
+    labels: Labels = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """For whom and at which price the pods of a placement run.
 
     ``service`` is ``namespace/name``; ``rates`` gives micro-units per hour of one pod for each policy that pays, at the
     ceiling, in ``currency``; ``advisory`` names those of them that only count and never refuse. Each pod is paid
-    ``horizon`` seconds ahead.
+    ``horizon`` seconds ahead. ``labels`` are those of the service that reports group by.
     """
 
     service: str
@@ -67,6 +80,12 @@ class Terms:
     billing: Billing
     advisory: frozenset[str] = frozenset()
     horizon: int = HORIZON_SECONDS
+    labels: Labels = ()
+
+    @property
+    def key(self) -> CostKey:
+        """Where its costs are booked."""
+        return CostKey(self.service, self.role, self.pool, self.labels)
 
     @property
     def binding(self) -> tuple[str, ...]:
@@ -145,7 +164,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What the closed units of one service, role and pool have cost in one period.
+    """What the closed units of one service, role and pool under the same labels have cost in one period.
 
     ``closed`` never falls; ``adjusted`` is zero or negative and takes back what was posted beyond a proven end.
     """
@@ -155,6 +174,12 @@ class Line:
     pool: str
     closed: int = 0
     adjusted: int = 0
+    labels: Labels = ()
+
+    @property
+    def key(self) -> CostKey:
+        """What it is for; one line of an account has it."""
+        return CostKey(self.service, self.role, self.pool, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,16 +363,15 @@ class Book:
         """Micro-units per hour of all open units of the policy, gated and stopping ones included."""
         return sum(p.terms.rates.get(policy, 0) * len(p.units) for p in self.placements.values())
 
-    def costs(self, account: Account, at: int | None = None) -> dict[tuple[str, str, str], int]:
-        """Posted cost by (service, role, pool); the values add up to ``posted`` exactly."""
-        costs = {(line.service, line.role, line.pool): line.closed + line.adjusted for line in account.lines}
+    def costs(self, account: Account, at: int | None = None) -> dict[CostKey, int]:
+        """Posted cost by what it is for; the values add up to ``posted`` exactly."""
+        costs = {line.key: line.closed + line.adjusted for line in account.lines}
         if account.sealed:
             return costs
         last = min(account.end, self.time if at is None else max(at, self.time))
         for placement in self.placements.values():
-            terms = placement.terms
             if amount := placement.posted(account.policy, account.start, last):
-                key = (terms.service, terms.role, terms.pool)
+                key = placement.terms.key
                 costs[key] = costs.get(key, 0) + amount
         return costs
 

@@ -15,7 +15,7 @@
 All numbers are integers: seconds since the epoch, micro-units, micro-units per hour. ``maxRate``, ``sealed`` and
 ``holdThrough`` are left out when unset, and so is what is as usual: ``enforcement`` of an account when it is Hard,
 ``from`` of a billing when it is Ungate, ``horizon`` of a placement when it is 3600, and ``advisory``, its policies that
-only count, when there are none.
+only count, when there are none, as well as ``labels`` of a placement and of a line, ``{"team": "search"}``.
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
 "reason": .., "ended": ..}``, the last in force unless it has ``ended``; ``owed`` and ``saved`` when earlier periods
 left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts are carried;
@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .book import HORIZON_SECONDS, Account, Book, Enforcement, Labels, Line, Placement, Terms, Unit
 from .limits import DEBTS_ONLY, CarryOver, Extra, Override, Overspend, Unused
 from .prices import Billing, BillingStart
 
@@ -123,6 +123,7 @@ def _encode_account(account: Account) -> dict[str, Any]:
                 "service": line.service,
                 "role": line.role,
                 "pool": line.pool,
+                **({"labels": dict(line.labels)} if line.labels else {}),
                 "closed": line.closed,
                 "adjusted": line.adjusted,
             }
@@ -161,7 +162,10 @@ def _decode_extra(row: Json) -> Extra:
 
 
 def _decode_account(row: Json) -> Account:
-    lines = (Line(r["service"], r["role"], r["pool"], r["closed"], r["adjusted"]) for r in row.get("lines", ()))
+    lines = (
+        Line(r["service"], r["role"], r["pool"], r["closed"], r["adjusted"], _decode_labels(r))
+        for r in row.get("lines", ())
+    )
     carry = row.get("carryOver")
     account = Account(
         policy=row["policy"],
@@ -207,9 +211,15 @@ def _encode_placement(placement: Placement) -> dict[str, Any]:
         row["horizon"] = terms.horizon
     if terms.advisory:
         row["advisory"] = sorted(terms.advisory)
+    if terms.labels:
+        row["labels"] = dict(terms.labels)
     if placement.hold_through is not None:
         row["holdThrough"] = placement.hold_through
     return row
+
+
+def _decode_labels(row: Json) -> Labels:
+    return tuple(sorted(row.get("labels", {}).items()))
 
 
 def _decode_placement(row: Json) -> Placement:
@@ -229,6 +239,7 @@ def _decode_placement(row: Json) -> Placement:
         ),
         advisory=frozenset(row.get("advisory", ())),
         horizon=row.get("horizon", HORIZON_SECONDS),
+        labels=_decode_labels(row),
     )
     units = {uid: _decode_unit(text) for uid, text in row["units"].items()}
     return Placement(row["name"], terms, row.get("holdThrough"), units)

@@ -12,26 +12,43 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
-from .book import Account, Book, Enforcement
+from .book import Account, Book, CostKey, Enforcement
 from .ledger import advance
 from .limits import Extra
 from .money import HOUR
 from .pages import joined
 from .periods import Span
 
-Key = tuple[str, str, str]
-"""Service, role and pool."""
+UNLABELLED = "-"
+"""The name of the group of what has no such label."""
+_LABEL = re.compile(r"label:(([-a-zA-Z0-9._]{1,253}/)?[-a-zA-Z0-9._]{1,63})", re.ASCII)
 
 
-class By(StrEnum):
-    """What costs are grouped by."""
+@dataclass(frozen=True, slots=True)
+class By:
+    """What costs are grouped by: a part of their key, or the service's label of the name ``label``."""
 
-    SERVICE = "service"
-    ROLE = "role"
-    POOL = "pool"
+    name: str
+    label: str = ""
+
+    def group(self, key: CostKey) -> str:
+        """The group to which a cost belongs."""
+        if self.label:
+            return dict(key.labels).get(self.label, UNLABELLED)
+        return {"service": key.service, "role": key.role, "pool": key.pool}[self.name]
 
 
-_PART = {By.SERVICE: 0, By.ROLE: 1, By.POOL: 2}
+SERVICE, ROLE, POOL = By("service"), By("role"), By("pool")
+
+
+def parse_by(text: str) -> By:
+    """Read service, pool, role or label:KEY; raises ValueError with a sentence."""
+    if match := _LABEL.fullmatch(text):
+        return By(text, match[1])
+    known = {by.name: by for by in (SERVICE, ROLE, POOL)}
+    if text not in known:
+        raise ValueError(f"{text!r} is nothing to group by: write service, pool, role or label:KEY, as in label:team.")
+    return known[text]
 
 
 class Phase(StrEnum):
@@ -68,8 +85,8 @@ class Statement:
     limit: int
     at: int
     rate: int = 0
-    spending: Mapping[Key, int] = field(default_factory=dict)
-    holding: Mapping[Key, int] = field(default_factory=dict)
+    spending: Mapping[CostKey, int] = field(default_factory=dict)
+    holding: Mapping[CostKey, int] = field(default_factory=dict)
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
     owed: int = 0
@@ -114,9 +131,8 @@ class Statement:
 
     def entries(self, by: By) -> tuple[Entry, ...]:
         """The groups, the dearest first; their sums are ``spent`` and ``held``."""
-        part = _PART[by]
-        names = sorted({key[part] for key in (*self.spending, *self.holding)})
-        made = (Entry(name, _sum(self.spending, part, name), _sum(self.holding, part, name)) for name in names)
+        spent, held = group(self.spending, by), group(self.holding, by)
+        made = (Entry(name, spent.get(name, 0), held.get(name, 0)) for name in spent.keys() | held.keys())
         return tuple(sorted(made, key=lambda entry: (-entry.spent, -entry.held, entry.name)))
 
 
@@ -139,18 +155,22 @@ def concerning(denials: Iterable[Denial], statements: Iterable[Statement]) -> tu
     return tuple(denial for denial in denials if denial.policy in policies)
 
 
-def _sum(amounts: Mapping[Key, int], part: int, name: str) -> int:
-    return sum(amount for key, amount in amounts.items() if key[part] == name)
+def group(amounts: Mapping[CostKey, int], by: By) -> dict[str, int]:
+    """The amounts added up by what they are grouped by."""
+    groups: dict[str, int] = {}
+    for key, amount in amounts.items():
+        groups[by.group(key)] = groups.get(by.group(key), 0) + amount
+    return groups
 
 
-def holds(book: Book, account: Account) -> dict[Key, int]:
-    """What is committed by service, role and pool; the values add up to ``book.committed(account)``."""
+def holds(book: Book, account: Account) -> dict[CostKey, int]:
+    """What is committed by what it is for; the values add up to ``book.committed(account)``."""
     if account.sealed:
         return {}
-    worst = {(line.service, line.role, line.pool): line.closed + line.adjusted for line in account.lines}
+    worst = {line.key: line.closed + line.adjusted for line in account.lines}
     for placement in book.placements.values():
         if account.policy in placement.terms.rates:
-            key = (placement.terms.service, placement.terms.role, placement.terms.pool)
+            key = placement.terms.key
             most = placement.worst(account.policy, account.start, account.end, book.time, committed=True)
             worst[key] = worst.get(key, 0) + most
     posted = book.costs(account)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from .book import Account, Book
-from .costs import Denial
+from .book import Account, Book, CostKey
+from .costs import By, Denial, group
 from .integrity import facts_of
 from .specs import Pool
 
@@ -47,6 +47,12 @@ COST = Gauge(
     "budget_cost",
     "What a service's pods have cost in the current period, by pool and role; the sum is budget_posted.",
     (*_OWN, "modelservice", "pool", "role"),
+    money=True,
+)
+COST_BY_LABEL = Gauge(
+    "budget_cost_by_label",
+    "What the current period has cost, by one label of the services at a time; - stands for those without it.",
+    (*_OWN, "label", "value"),
     money=True,
 )
 REFUSED = Gauge(
@@ -97,6 +103,7 @@ GAUGES = (
     PERIOD_START,
     PERIOD_END,
     COST,
+    COST_BY_LABEL,
     REFUSED,
     WOULD_REFUSE,
     UNHELD,
@@ -146,8 +153,19 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     yield Reading(RATE, own, book.rate(account.policy))
     yield Reading(PERIOD_START, own[:1], account.start)
     yield Reading(PERIOD_END, own[:1], account.end)
-    for (service, role, pool), cost in sorted(costs.items()):
-        yield Reading(COST, (*own, service, pool, role), cost)
+    yield from _read_costs(own, costs)
+
+
+def _read_costs(own: tuple[str, str], costs: Mapping[CostKey, int]) -> Iterator[Reading]:
+    sums: dict[tuple[str, str, str], int] = {}
+    for key, cost in costs.items():
+        place = (key.service, key.pool, key.role)
+        sums[place] = sums.get(place, 0) + cost
+    for place, cost in sorted(sums.items()):
+        yield Reading(COST, (*own, *place), cost)
+    for label in sorted({name for key in costs for name, _ in key.labels}):
+        for value, cost in sorted(group(costs, By(label, label)).items()):
+            yield Reading(COST_BY_LABEL, (*own, label, value), cost)
 
 
 def read_prices(pools: Iterable[Pool], now: int) -> Iterator[Reading]:

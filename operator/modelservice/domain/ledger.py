@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .book import HORIZON_SECONDS, Account, Book, Enforcement, Line, Placement, Terms, Unit
+from .book import HORIZON_SECONDS, Account, Book, CostKey, Enforcement, Line, Placement, Terms, Unit
 from .carryover import leave_unused, settle_debts
 from .limits import DEBTS_ONLY, CarryOver, Override, lapse_extras, renew_extras
 from .money import cost
@@ -38,6 +38,8 @@ GAIN_SECONDS = 60
 LASTING_SECONDS = 2 * 3600
 SEAL_AFTER_SECONDS = 3600
 """Time for late evidence after a period's end."""
+MOST_LABELLINGS = 12
+"""How often the labels of a service may change in a period for its costs to be kept apart by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,11 +266,17 @@ def _charge(account: Account, terms: Terms, ended: Collection[tuple[Unit, int]],
         posted += max(each, cost(rate, start, min(account.end, time)) if unit.proven else 0)
     if bill == 0 and posted == 0:
         return account
-    key = (terms.service, terms.role, terms.pool)
-    lines = {(line.service, line.role, line.pool): line for line in account.lines}
-    line = lines.get(key, Line(*key))
+    lines = {line.key: line for line in account.lines}
+    key = _line_key(lines, terms.key)
+    line = lines.get(key, Line(*key[:3], labels=key.labels))
     lines[key] = replace(line, closed=line.closed + max(bill, posted), adjusted=line.adjusted + min(bill - posted, 0))
     return replace(account, lines=tuple(lines[key] for key in sorted(lines)))
+
+
+def _line_key(lines: Collection[CostKey], key: CostKey) -> CostKey:
+    """Where a cost is booked: without labels after so many changes of them that the book would swell."""
+    alike = sum(other[:3] == key[:3] for other in lines if other.labels)
+    return key if key in lines or alike < MOST_LABELLINGS else key._replace(labels=())
 
 
 def may_write(seconds_since_read: float) -> bool:

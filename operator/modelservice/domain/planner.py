@@ -86,6 +86,7 @@ def draft(
     added. Floors are the fewest replicas, and a training pod that runs; money is kept until the end of the period for
     the replicas of the wanted placement, since it is not known when others end.
     """
+    labels = tuple((name, view.labels[name]) for name in sorted(snapshot.cost_labels) if name in view.labels)
 
     def ask(workload: str, role: Role, option: Option, want: int, *, lasting: bool = False) -> Ask:
         pool = option.pool
@@ -96,7 +97,9 @@ def draft(
         rates = {policy.name: option.ceiling for policy in payers}
         advisory = frozenset(policy.name for policy in payers if not policy.binds)
         horizon = max((policy.horizon for policy in payers if policy.binds), default=HORIZON_SECONDS)
-        terms = Terms(str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory, horizon)
+        terms = Terms(
+            str(view.name), role.value, pool.name, pool.currency, rates, pool.billing, advisory, horizon, labels
+        )
         own = pods.get(workload, ())
         unpaid = want > 0 and snapshot.budget_required and not rates
         want = min(want, len(own)) if unpaid else want

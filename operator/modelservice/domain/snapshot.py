@@ -124,6 +124,7 @@ class Snapshot:
     book: Book = field(default_factory=Book)
     budget_required: bool = False
     frozen: bool = False
+    cost_labels: tuple[str, ...] = ()
 
     def payers(self, view: ServiceView, role: Role, pool: str) -> tuple[Policy, ...]:
         """The budgets that pay for pods of a service: scope decides, nobody chooses."""

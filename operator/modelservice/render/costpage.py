@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Phase, Statement
 from modelservice.domain.money import format_amount
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
 from modelservice.render.costtext import NOTHING, column, say_extras, say_terms, share
@@ -50,10 +50,8 @@ def _section(statement: Statement, periods: Sequence[Statement]) -> Markup:
     if statement.phase is Phase.OPEN:
         charts += [element("h3", "What is left of the limit"), burn_down(statement), _burn_legend()]
     tables = [
-        _table(statement, By.SERVICE, "Cost by service"),
-        element(
-            "div", _table(statement, By.POOL, "Cost by pool"), _table(statement, By.ROLE, "Cost by role"), class_="pair"
-        ),
+        _table(statement, SERVICE, "Cost by service"),
+        element("div", _table(statement, POOL, "Cost by pool"), _table(statement, ROLE, "Cost by role"), class_="pair"),
     ]
     over = [element("h3", "Period by period"), history(periods), _history_legend()] if len(periods) > 1 else []
     told = [*say_terms(statement), *say_extras(statement)]
@@ -132,7 +130,7 @@ def _table(statement: Statement, by: By, title: str) -> Markup:
         "table",
         element(
             "thead",
-            element("tr", _head(by.value.capitalize()), element("th", class_="bar"), _head(*figures, kind="number")),
+            element("tr", _head(by.name.capitalize()), element("th", class_="bar"), _head(*figures, kind="number")),
         ),
         element("tbody", rows),
         element("tfoot", foot),

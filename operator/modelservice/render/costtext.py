@@ -97,7 +97,9 @@ def _table(statement: Statement, by: By) -> str:
     names = [*(shorten(entry.name, NAME_WIDTH) for entry in entries), "TOTAL"]
     spent, held = [*(entry.spent for entry in entries), statement.spent], [*(e.held for e in entries), statement.held]
     shares = [share(amount, statement.spent) for amount in spent]
-    rows = [(by.value.upper(), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
+    rows = [
+        (shorten(by.name.upper(), NAME_WIDTH), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")
+    ]
     rows += zip(names, column(spent), shares, column(held), strict=True)
     told = [*say_terms(statement), *say_extras(statement)]
     extras = [line for text in told for line in wrap(text, WIDTH - 1)]
@@ -175,7 +177,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "available": format_amount(statement.available),
         "ratePerHour": format_amount(statement.rate),
         "rows": [
-            {by.value: entry.name, "spent": format_amount(entry.spent), "held": format_amount(entry.held)}
+            {by.name: entry.name, "spent": format_amount(entry.spent), "held": format_amount(entry.held)}
             for entry in statement.entries(by)
         ],
     }
@@ -190,7 +192,7 @@ def as_csv(statements: Iterable[Statement], by: By) -> str:
     """One line for each group of each statement, with a header and without totals, so that a sheet can add them up."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("policy", "period_start", "period_end", "phase", "currency", by.value, "spent", "held"))
+    writer.writerow(("policy", "period_start", "period_end", "phase", "currency", by.name, "spent", "held"))
     for statement in statements:
         period = (format_time(statement.start), format_time(statement.end))
         for entry in statement.entries(by):

@@ -229,13 +229,20 @@ def test_our_own_pods_meet_the_restricted_level(default: list[Object], name: str
 
 
 def test_the_environment_is_what_the_settings_read() -> None:
-    objects = render("prometheus.url=http://p:9090", "budget.required=true", "logLevel=DEBUG", "logFormat=Text")
+    objects = render(
+        "cost.labels={team,a.b/c}",
+        "prometheus.url=http://p:9090",
+        "budget.required=true",
+        "logLevel=DEBUG",
+        "logFormat=Text",
+    )
     for name in ("modelservice-fuse", "modelservice"):
         (container,) = one(objects, "Deployment", name)["spec"]["template"]["spec"]["containers"]
         environment = {variable["name"]: variable.get("value", "from-the-pod") for variable in container["env"]}
         settings = Settings.from_environment(environment)
         assert {f"MODELSERVICE_{name.upper()}" for name in settings.model_fields_set} == environment.keys()
     assert (settings.prometheus_url, settings.budget_required) == ("http://p:9090", True)
+    assert settings.cost_labels == "team a.b/c"
     assert (settings.log_level, settings.log_format) == ("DEBUG", "Text")
     assert container["ports"][0]["containerPort"] == settings.http_port
 

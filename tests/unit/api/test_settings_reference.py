@@ -33,6 +33,8 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def text(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(text, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

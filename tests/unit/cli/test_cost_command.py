@@ -14,6 +14,13 @@ def test_a_period_that_is_none_is_refused_before_anything_is_read(capsys: pytest
     )
 
 
+def test_what_costs_cannot_be_grouped_by_is_told_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--by", "team", "--kubeconfig", "/nowhere"]) == 2
+    assert capsys.readouterr().err == (
+        "'team' is nothing to group by: write service, pool, role or label:KEY, as in label:team.\n"
+    )
+
+
 def test_without_a_login_the_reason_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     missing = tmp_path / "none"
     assert main(["cost", "--kubeconfig", str(missing)]) == 1
@@ -39,7 +46,7 @@ def test_a_cluster_that_does_not_answer_is_told_in_one_line(capsys: pytest.Captu
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [["--by", "label"], ["-o", "xml"], ["--html"]])
+@pytest.mark.parametrize("words", [["--by"], ["-o", "xml"], ["--html"]])
 def test_options_that_do_not_exist_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["cost", *words])

@@ -11,7 +11,7 @@ from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, prove
 from modelservice.domain.prices import Billing, BillingStart
 
 from tests.unit.domain.books import MONTH_END, NOW, TEAM, WORK, admitted, opened, policy, terms
-from tests.unit.domain.costbooks import page_of
+from tests.unit.domain.costbooks import book_of, page_of
 
 
 def lived_in() -> Book:
@@ -44,6 +44,10 @@ def test_from_when_a_placement_is_billed_survives() -> None:
     running = admitted(opened(of=terms(billing=Billing(60, begins=BillingStart.RUNNING))), "a")
     assert decode(through_json(running)) == running
     assert "from" not in through_json(lived_in())["placements"][0]["billing"]
+
+
+def test_labels_survive_with_the_costs_under_them() -> None:
+    assert decode(through_json(book_of())) == book_of()
 
 
 def test_nothing_stored_is_the_empty_book() -> None:

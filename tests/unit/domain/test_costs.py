@@ -2,12 +2,27 @@ from dataclasses import replace
 
 import pytest
 from modelservice.domain.book import Book
-from modelservice.domain.costs import By, Denial, Phase, Statement, concerning, draw_up, holds, select
+from modelservice.domain.costs import (
+    POOL,
+    ROLE,
+    SERVICE,
+    By,
+    Denial,
+    Phase,
+    Statement,
+    concerning,
+    draw_up,
+    holds,
+    parse_by,
+    select,
+)
 from modelservice.domain.ledger import seal
 
 from tests.unit.domain.costbooks import AUGUST, JULY, JUNE, NOW, TODAY, UNITS, book_of, page_of
 
 DAY = 86_400
+
+TEAM = By("label:team", "team")
 
 
 def statements(now: int = NOW) -> tuple[Statement, ...]:
@@ -38,7 +53,7 @@ def test_beyond_their_holds_seen_pods_are_spent_and_one_never_seen_bound_stays_h
     assert later.spent == 27_350_278 + 7_200_000 + 2_000_002
 
 
-@pytest.mark.parametrize("by", By)
+@pytest.mark.parametrize("by", [SERVICE, POOL, ROLE, TEAM, By("label:unknown", "unknown")])
 @pytest.mark.parametrize("now", [NOW, NOW + 1, NOW + 12_345, AUGUST + 7200])
 def test_however_they_are_grouped_the_entries_add_up_to_the_stored_book(by: By, now: int) -> None:
     book = replace(book_of(), time=now)
@@ -52,23 +67,40 @@ def test_however_they_are_grouped_the_entries_add_up_to_the_stored_book(by: By, 
 
 def test_each_grouping_names_its_parts_the_dearest_first() -> None:
     seen = monthly()
-    assert [(e.name, e.spent, e.held) for e in seen.entries(By.SERVICE)] == [
+    assert [(e.name, e.spent, e.held) for e in seen.entries(SERVICE)] == [
         ("team/chat", 27_100_000, 4_060_000),
         ("team/embed", 250_278, 50_000),
     ]
-    assert [(e.name, e.spent, e.held) for e in seen.entries(By.POOL)] == [
+    assert [(e.name, e.spent, e.held) for e in seen.entries(POOL)] == [
         ("a100", 27_100_000, 4_060_000),
         ("l4", 250_278, 50_000),
     ]
-    assert [(e.name, e.spent, e.held) for e in seen.entries(By.ROLE)] == [
+    assert [(e.name, e.spent, e.held) for e in seen.entries(ROLE)] == [
         ("Inference", 22_350_278, 4_110_000),
         ("Training", 5_000_000, 0),
     ]
 
 
+def test_a_label_groups_what_it_was_when_the_money_was_spent() -> None:
+    seen = monthly()
+    assert [(e.name, e.spent, e.held) for e in seen.entries(TEAM)] == [
+        ("search", 22_100_000, 4_060_000),
+        ("-", 5_250_000, 0),
+        ("ads", 278, 50_000),
+    ]
+    assert [(e.name, e.spent) for e in seen.entries(parse_by("label:example.com/x"))] == [("-", 27_350_278)]
+
+
+def test_what_costs_are_grouped_by_is_a_part_or_a_label() -> None:
+    assert [parse_by(by.name) for by in (SERVICE, POOL, ROLE, TEAM)] == [SERVICE, POOL, ROLE, TEAM]
+    for wrong in ("", "team", "label:", "label:a b", "label:a/b/c"):
+        with pytest.raises(ValueError, match="write service, pool, role or label:KEY, as in label:team"):
+            parse_by(wrong)
+
+
 def test_what_two_budgets_pay_for_stands_in_both() -> None:
     daily = next(each for each in statements() if each.policy == "team/daily")
-    assert [(e.name, e.spent, e.held) for e in daily.entries(By.SERVICE)] == [("team/chat", 3_600_000, 4_060_000)]
+    assert [(e.name, e.spent, e.held) for e in daily.entries(SERVICE)] == [("team/chat", 3_600_000, 4_060_000)]
 
 
 def test_a_page_is_final_and_has_no_rate() -> None:

@@ -6,6 +6,7 @@ from modelservice.domain.gauges import (
     AVAILABLE,
     COMMITTED,
     COST,
+    COST_BY_LABEL,
     FROZEN,
     GAUGES,
     HELD,
@@ -65,6 +66,13 @@ def test_the_readings_are_the_figures_counted_by_hand() -> None:
         (*MONTHLY, "team/chat", "a100", "Inference"): 22_100_000,
         (*MONTHLY, "team/chat", "a100", "Training"): 5_000_000,
         (*MONTHLY, "team/embed", "l4", "Inference"): 250_278,
+    }
+    assert values(seen, COST_BY_LABEL) == {
+        (*MONTHLY, "cost-center", "-"): 5_250_278,
+        (*MONTHLY, "cost-center", "7"): 22_100_000,
+        (*MONTHLY, "team", "-"): 5_250_000,
+        (*MONTHLY, "team", "ads"): 278,
+        (*MONTHLY, "team", "search"): 22_100_000,
     }
 
 

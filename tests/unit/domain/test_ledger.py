@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 from modelservice.domain.book import Book, Line
+from modelservice.domain.funding import place
 from modelservice.domain.ledger import (
     LOOKAHEAD_SECONDS,
+    MOST_LABELLINGS,
     SEAL_AFTER_SECONDS,
     advance,
     close,
@@ -34,6 +36,7 @@ from tests.unit.domain.books import (
     opened,
     policy,
     posted,
+    sure,
     terms,
     worst,
 )
@@ -289,3 +292,22 @@ def test_several_policies_pay_for_one_pod_each_in_its_own_periods() -> None:
     book = prove(admitted(book, "a"), "a", begin, "n")
     assert worst(book) == FOR_ONE
     assert [worst(book, "team/daily", index) for index in (0, 1)] == [1800, FOR_ONE - 1800]
+
+
+def test_other_labels_keep_the_cost_so_far_under_the_old_ones() -> None:
+    old, new = (("team", "search"),), (("team", "ads"),)
+    book = prove(admitted(opened(of=replace(terms(), labels=old)), "a"), "a", NOW, "n")
+    book = sure(place(advance(book, NOW + 100), WORK, replace(terms(), labels=new)))
+    book = close(advance(book, NOW + 300), "a", NOW + 300)
+    assert [(line.labels, line.closed) for line in book.accounts[0].lines] == [(new, 200), (old, 100)]
+
+
+def test_labels_that_change_for_ever_do_not_swell_the_book() -> None:
+    book = prove(admitted(opened(), "a"), "a", NOW, "n")
+    for change in range(1, 3 * MOST_LABELLINGS):
+        labels = (("team", f"team-{change:02}"),)
+        book = sure(place(advance(book, NOW + change), WORK, replace(terms(), labels=labels)))
+    (account, *_) = book.accounts
+    assert len(account.lines) == MOST_LABELLINGS + 1
+    assert book.posted(account) == 3 * MOST_LABELLINGS - 1
+    assert [line.closed for line in account.lines if not line.labels] == [2 * MOST_LABELLINGS - 1]

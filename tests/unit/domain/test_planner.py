@@ -96,6 +96,14 @@ def payers(seen: ServiceView, *policies: Policy, required: bool = False) -> tupl
     return own.payers, own.unpaid, own.funded
 
 
+def test_terms_have_the_labels_that_reports_group_by_and_no_other() -> None:
+    seen = view(1, CPU, labels={"team": "search", "note": "long", "app": "x"})
+    made = plan(snapshot(seen, cost_labels=("team", "app", "missing")), NOW)
+    assert [funding.terms.labels for funding in made.funding.values() if funding.terms] == [
+        (("app", "x"), ("team", "search"))
+    ]
+
+
 def scoped(name: str, **scope: Any) -> Policy:
     return replace(policy(name=name), scope=Scope(**scope))
 

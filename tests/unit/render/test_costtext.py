@@ -4,14 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from modelservice.domain.book import Enforcement
-from modelservice.domain.costs import By, Denial, Statement, draw_up, select
+from modelservice.domain.book import CostKey, Enforcement
+from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Statement, draw_up, select
 from modelservice.domain.limits import Extra, Override
 from modelservice.domain.money import parse_amount
 from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
 
 from tests.unit.domain.costbooks import AUGUST, JULY, NOW, UNITS, book_of, page_of
 
+TEAM, LONG = By("label:team", "team"), By(f"label:{'d' * 253}/{'k' * 63}", f"{'d' * 253}/{'k' * 63}")
 DENIAL = Denial("team/chat", "team/monthly", "Rate", 3_600_000, 250_000, "USD", 2)
 
 
@@ -19,8 +20,17 @@ def monthly() -> tuple[Statement, ...]:
     return select(draw_up(book_of(), [page_of()], NOW), policy="monthly")
 
 
+def test_a_label_is_a_column_in_every_format() -> None:
+    by = TEAM
+    assert "LABEL:TEAM  SPENT USD   SHARE  HELD USD\nsearch" in tables(monthly(), [], by)
+    (row, *_) = json.loads(as_json(monthly(), [], by, NOW))["statements"][0]["rows"]
+    assert row == {"label:team": "search", "spent": "22.10", "held": "4.06"}
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(monthly(), by)))
+    assert (row["label:team"], row["spent"]) == ("search", "22.10")
+
+
 def test_a_table_reads_as_people_expect() -> None:
-    assert tables(monthly(), [DENIAL], By.SERVICE) == (
+    assert tables(monthly(), [DENIAL], SERVICE) == (
         "team/monthly  2026-07-01T00:00:00Z - 2026-08-01T00:00:00Z  Open\n"
         "limit 100.00 USD, spent 27.350278, held 4.11, available 68.539722, rate 8.200001 an hour\n"
         "\n"
@@ -36,18 +46,18 @@ def test_a_table_reads_as_people_expect() -> None:
 
 def test_a_budget_that_only_counts_says_so() -> None:
     trial = replace(monthly()[0], enforcement=Enforcement.DRY_RUN)
-    assert "enforcement DryRun" in " ".join(tables([trial], [], By.ROLE).split("\n"))
-    assert json.loads(as_json([trial], [], By.ROLE, NOW))["statements"][0]["enforcement"] == "DryRun"
+    assert "enforcement DryRun" in " ".join(tables([trial], [], ROLE).split("\n"))
+    assert json.loads(as_json([trial], [], ROLE, NOW))["statements"][0]["enforcement"] == "DryRun"
 
 
 def test_overrides_of_a_period_are_told_with_their_time_and_reason() -> None:
     incident = Extra(Override(5 * UNITS, JULY + 7200, "incident 12"), JULY + 3600, JULY + 5400)
     long = Extra(Override(UNITS, AUGUST, "why " * 60), JULY + 9000)
     july = replace(monthly()[0], extras=(incident, long))
-    text = tables([july], [], By.SERVICE)
+    text = tables([july], [], SERVICE)
     assert "override 5.00 USD, 2026-07-01T01:00:00Z - 2026-07-01T01:30:00Z: incident 12\n" in text
     assert max(map(len, text.splitlines())) <= WIDTH
-    first, second = json.loads(as_json([july], [], By.SERVICE, NOW))["statements"][0]["overrides"]
+    first, second = json.loads(as_json([july], [], SERVICE, NOW))["statements"][0]["overrides"]
     assert first == {
         "extraAmount": "5.00",
         "since": "2026-07-01T01:00:00Z",
@@ -68,29 +78,29 @@ def test_a_budget_that_began_within_its_period_says_since_when_it_counts() -> No
 
 def test_what_is_carried_over_is_told_in_words_and_as_one_figure() -> None:
     july = replace(monthly()[0], owed=12 * UNITS, saved=5 * UNITS)
-    text = tables([july], [], By.SERVICE)
+    text = tables([july], [], SERVICE)
     assert "\ncarried over: 5.00 USD that earlier periods did not use, part of the limit\n" in text
     assert "\ncarried over: 12.00 USD that the period before spent too much, taken from the limit\n" in text
-    assert json.loads(as_json([july], [], By.SERVICE, NOW))["statements"][0]["carried"] == "-7.00"
-    assert "carried" not in tables(monthly(), [], By.SERVICE)
+    assert json.loads(as_json([july], [], SERVICE, NOW))["statements"][0]["carried"] == "-7.00"
+    assert "carried" not in tables(monthly(), [], SERVICE)
 
 
 def test_without_a_statement_the_table_says_what_to_do() -> None:
-    assert tables([], [], By.SERVICE) == f"{NOTHING}\n"
+    assert tables([], [], SERVICE) == f"{NOTHING}\n"
 
 
-@pytest.mark.parametrize("by", By)
+@pytest.mark.parametrize("by", [SERVICE, POOL, ROLE, TEAM, LONG])
 def test_no_line_is_wider_than_a_terminal(by: By) -> None:
     team = "n" * 63
     long = replace(monthly()[0], policy=f"{team}/{'p' * 63}", limit=10**18 - 1)
-    key = (f"{team}/{'s' * 253}", "Inference", "q" * 63)
+    key = CostKey(f"{team}/{'s' * 253}", "Inference", "q" * 63, ((LONG.label, "v" * 63),))
     long = replace(long, spending={key: 10**17 + 1}, holding={key: 10**16 + 1}, rate=10**15 + 1)
     denial = replace(DENIAL, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
     text = tables([long], [denial], by)
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
-@pytest.mark.parametrize("by", By)
+@pytest.mark.parametrize("by", [SERVICE, POOL, ROLE, TEAM, LONG])
 def test_the_rows_of_every_format_add_up_to_the_total(by: By) -> None:
     (july,) = monthly()
     rows = list(csv.DictReader(io.StringIO(as_csv([july], by))))
@@ -104,7 +114,7 @@ def test_the_rows_of_every_format_add_up_to_the_total(by: By) -> None:
 
 
 def test_json_has_everything_as_decimal_strings() -> None:
-    document = json.loads(as_json(monthly(), [DENIAL], By.ROLE, NOW))
+    document = json.loads(as_json(monthly(), [DENIAL], ROLE, NOW))
     assert document["asOf"] == "2026-07-11T12:00:00Z"
     assert document["refusals"] == [
         {
