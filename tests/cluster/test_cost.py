@@ -73,7 +73,7 @@ async def test_a_month_is_found_by_its_name_in_every_format(cluster: Cluster, le
     assert "9.75" in table
     status, text, _ = await run(*options, "-o", "csv")
     assert text.splitlines()[1:] == [
-        f"{ledgers}/monthly,2026-06-01T00:00:00Z,2026-07-01T00:00:00Z,Sealed,USD,{ledgers}/chat,9.75,0.00"
+        f"{ledgers}/monthly,2026-06-01T00:00:00Z,2026-07-01T00:00:00Z,Sealed,USD,{ledgers}/chat,9.75,0.00,,"
     ]
     status, said, _ = await run(*options, "--html", str(tmp_path / "cost.html"))
     assert said == f"Wrote {tmp_path / 'cost.html'}.\n"
@@ -199,6 +199,30 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
     foreseen = (await scene.get("BudgetPolicy", "team"))["status"]["forecast"]
     assert (foreseen["p50"], foreseen["p90"], foreseen["basis"]) == ("2.50", "2.50", "CurrentRate")
     assert parse_instant(foreseen["exhaustsAt"]) - int(time.time()) <= 2.5 / 3 * 3600  # as if all three ran
+    assert seen.all("budget_forecast_p90", policy=name, currency="USD") == [2.5]
+    (pool,) = {placement.terms.pool for placement in (await scene.book()).placements.values()}
+
+    async def charged() -> bool:
+        return (await scrape(operator.port)).all("pool_charged_rate", pool=pool) == [2]
+
+    # Three nodes at 4.00 USD an hour, and two pods that take a quarter of one each.
+    await until("both pods to be charged", charged)
+    assert seen.all("pool_nodes_rate", pool=pool) == [12]
+    system = (f"--kubeconfig={scene.cluster.kubeconfig}", f"--system-namespace={scene.namespace}")
+    _, out, _ = await run(*system, "-n", scene.namespace, "-o", "json")
+    document = json.loads(out)
+    told = document["statements"][0]["forecast"]
+    assert (told["p50"], told["p90"], told["basis"]) == ("2.50", "2.50", "CurrentRate")
+    assert document["pools"] == [
+        {
+            "pool": pool,
+            "currency": "USD",
+            "readyNodes": 3,
+            "nodesPerHour": "12.00",
+            "chargedPerHour": "2.00",
+            "notCharged": "83.3%",
+        }
+    ]
 
     for kind, short in (("ModelService", "chat"), ("BudgetPolicy", "team")):
         uid = (await scene.get(kind, short))["metadata"]["uid"]

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,24 @@ from modelservice import __version__
 from modelservice.adapters.kube import Kube, LoginFailed, login
 from modelservice.domain.book import Account, Book
 from modelservice.domain.codec import DamagedBookError, decode, decode_page
-from modelservice.domain.costs import CURRENT, SERVICE, Denial, Statement, concerning, draw_up, parse_by, select
+from modelservice.domain.costs import (
+    CURRENT,
+    SERVICE,
+    Denial,
+    Phase,
+    Statement,
+    concerning,
+    draw_up,
+    foresee,
+    parse_by,
+    pools_in,
+    select,
+)
+from modelservice.domain.forecast import Basis, Forecast
 from modelservice.domain.money import parse_amount
+from modelservice.domain.prices import ON_DEMAND
+from modelservice.domain.times import parse_time
+from modelservice.domain.utilization import PoolUse, charged, pools_of
 from modelservice.kit.errors import ApiError, Forbidden, NotFound
 from modelservice.ports import KubeClient, Object
 from modelservice.render.costpage import page
@@ -30,10 +47,11 @@ class NoReport(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Everything that was read: statements of all policies and periods, what is refused, and the server's time."""
+    """Everything that was read: statements of all periods, what is refused, the use of the pools, the server's time."""
 
     statements: tuple[Statement, ...]
     denials: tuple[Denial, ...]
+    uses: tuple[PoolUse, ...]
     now: int
 
 
@@ -94,16 +112,17 @@ def report(options: argparse.Namespace) -> int:
 
 def _put_out(options: argparse.Namespace, costs: Costs, chosen: tuple[Statement, ...]) -> None:
     by, denials = parse_by(options.by), concerning(costs.denials, chosen)
+    uses = pools_of(costs.uses, pools_in(each for each in chosen if each.phase is Phase.OPEN))
     if options.html is not None:
         policies = {statement.policy for statement in chosen}
         past = tuple(s for s in costs.statements if s.policy in policies)
-        _put_page(options.html, page(chosen, past, denials, costs.now))
+        _put_page(options.html, page(chosen, past, denials, costs.now, uses))
     elif options.output == "json":
-        print(as_json(chosen, denials, by, costs.now), end="")
+        print(as_json(chosen, denials, by, costs.now, uses), end="")
     elif options.output == "csv":
         print(as_csv(chosen, by), end="")
     else:
-        print(tables(chosen, denials, by), end="")
+        print(tables(chosen, denials, by, uses), end="")
 
 
 def _put_page(path: Path, text: str) -> None:
@@ -127,6 +146,8 @@ async def collect(kube: KubeClient, system_namespace: str, namespace: str) -> Co
     try:
         ledgers = await kube.list("BudgetLedger", namespace=system_namespace)
         services = await kube.list("ModelService", namespace=namespace)
+        policies = [*await _visible(kube, "BudgetPolicy", namespace), *await _visible(kube, "ClusterBudgetPolicy")]
+        pools = await _visible(kube, "ComputePool")
     except Forbidden as error:
         raise NoReport(
             f"You may not read what is needed ({error.message}): ask for the Role modelservice-costs in namespace "
@@ -140,7 +161,38 @@ async def collect(kube: KubeClient, system_namespace: str, namespace: str) -> Co
         book, pages = _book(ledgers.items, system_namespace)
     except DamagedBookError as error:
         raise NoReport(f"The book in namespace {system_namespace} must be repaired first: {error}.") from error
-    return Costs(draw_up(book, pages, ledgers.date), _denials(services.items), ledgers.date)
+    statements = foresee(draw_up(book, pages, ledgers.date), dict(_forecasts(policies)))
+    return Costs(statements, _denials(services.items), tuple(_uses(pools, book)), ledgers.date)
+
+
+async def _visible(kube: KubeClient, kind: str, namespace: str = "") -> list[Object]:
+    """All objects of a kind; none for a reader who may not list them, since the report is good without them."""
+    try:
+        return (await kube.list(kind, namespace=namespace)).items
+    except Forbidden:
+        return []
+
+
+def _forecasts(policies: Iterable[Object]) -> Iterator[tuple[tuple[str, int], Forecast]]:
+    """What the statuses foresee, by policy and start of the period."""
+    for policy in policies:
+        meta, status = policy["metadata"], policy.get("status") or {}
+        told, start = status.get("forecast"), parse_time((status.get("period") or {}).get("start"))
+        if told is not None and start is not None:
+            name = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
+            amounts = (parse_amount(told["p50"]), parse_amount(told["p90"]))
+            yield (name, start), Forecast(*amounts, parse_time(told.get("exhaustsAt")), Basis(told["basis"]))
+
+
+def _uses(pools: Iterable[Object], book: Book) -> Iterator[PoolUse]:
+    """What the nodes of the pools cost and what is charged for them, where the price is known."""
+    for pool in pools:
+        status, name = pool.get("status") or {}, pool["metadata"]["name"]
+        prices = {one["type"]: one["perNodeHour"] for one in (status.get("resolved") or {}).get("prices", ())}
+        if ON_DEMAND in prices:
+            nodes = status.get("nodes", 0)
+            costs = parse_amount(prices[ON_DEMAND]) * nodes
+            yield PoolUse(name, pool["spec"]["currency"], nodes, costs, charged(book, name))
 
 
 def _book(ledgers: list[Object], namespace: str) -> tuple[Book, list[Account]]:

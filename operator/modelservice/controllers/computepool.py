@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from modelservice.api.computepool import ComputePool
 from modelservice.api.convert import pool_of, tariff_of
+from modelservice.controllers.observation import count_nodes
 from modelservice.controllers.world import World
 from modelservice.domain.conditions import Condition
 from modelservice.domain.money import format_amount
@@ -46,7 +47,7 @@ class ComputePools:
         except (ValidationError, ValueError) as error:
             await self._write(obj, {"nodes": 0}, [judge_pool(0, 0, str(error))], now)
             return None
-        nodes, ready = self._nodes(pool)
+        nodes, ready = count_nodes(pool, self.world.caches.nodes.values())
         conditions = [judge_pool(nodes, ready, "", pool.tariff.problem), judge_price(pool, now)]
         await self._write(obj, {"nodes": ready, "resolved": _resolved(pool)}, conditions, now)
         return _again(pool, now)
@@ -56,15 +57,6 @@ class ComputePools:
         rows = [one.row(generation) for one in conditions]
         status = {"observedGeneration": generation, "conditions": rows, **made}
         self.world.caches.pools.observe(await self.statuses.write(obj, status, now=now))
-
-    def _nodes(self, pool: Pool) -> tuple[int, int]:
-        """How many nodes match, and how many of them are ready."""
-        members = [
-            node
-            for node in self.world.caches.nodes.values()
-            if pool.selector.items() <= (node["metadata"].get("labels") or {}).items()
-        ]
-        return len(members), sum(_is_ready(node) for node in members)
 
 
 def _again(pool: Pool, now: int) -> Result | None:
@@ -91,8 +83,3 @@ def _price(name: str, offer: Offer) -> dict[str, Any]:
     if offer.until is not None:
         made["validTo"] = format_time(offer.until)
     return made
-
-
-def _is_ready(node: Object) -> bool:
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from modelservice.controllers.observation import count_nodes
 from modelservice.controllers.world import World
 from modelservice.domain.asks import Refused
+from modelservice.domain.book import Book
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import Reading, read_book, read_evidence, read_prices, read_troubles
+from modelservice.domain.gauges import Reading, read_book, read_evidence, read_pools, read_prices, read_troubles
+from modelservice.domain.prices import ON_DEMAND
 from modelservice.domain.specs import ServiceName
+from modelservice.domain.utilization import PoolUse, charged
 
 
 @dataclass(slots=True)
@@ -26,8 +30,9 @@ class Gauges:
             return
         policies = [f"{ref.namespace}/{ref.name}" for ref in world.caches.policies.refs()]
         policies += [ref.name for ref in world.caches.cluster_policies.refs()]
-        yield from read_book(world.book, policies, world.now())
+        yield from read_book(world.book, policies, world.now(), world.peaks)
         yield from read_evidence(world.book, world.ledger(self.namespace))
+        yield from read_pools(self._pools(world.book))
         unheld = dict.fromkeys(map(str, world.drafts), 0)
         for pod in world.unheld.values():
             unheld[str(pod.service)] = unheld.get(str(pod.service), 0) + 1
@@ -39,6 +44,13 @@ class Gauges:
             usable=not world.book_problem,
             frozen=world.freeze is not None,
         )
+
+    def _pools(self, book: Book) -> Iterator[PoolUse]:
+        for name, pool in sorted(self.world.pools.items()):
+            if not pool.tariff.problem:
+                _, ready = count_nodes(pool, self.world.caches.nodes.values())
+                costs = pool.tariff.offers[ON_DEMAND].price * ready
+                yield PoolUse(name, pool.currency, ready, costs, charged(book, name))
 
     def _denials(self) -> Iterator[Denial]:
         for name, plan in sorted(self.world.plan.services.items()):

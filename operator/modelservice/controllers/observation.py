@@ -8,7 +8,7 @@ from typing import Any
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.quantities import whole
 from modelservice.domain.snapshot import BreakGlass, Deployed, Pod
-from modelservice.domain.specs import Role, ServiceName
+from modelservice.domain.specs import Pool, Role, ServiceName
 from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Attempt, BadReport, Ending, parse_report
 from modelservice.ports import Object
@@ -257,3 +257,14 @@ def _ending_trouble(pod: str, ended: Mapping[str, Any], restarts: int) -> Troubl
 def _sentence(text: Any) -> str:
     clean = " ".join(str(text or "no reason is given").split())
     return clean[:LONGEST]
+
+
+def count_nodes(pool: Pool, nodes: Iterable[Object]) -> tuple[int, int]:
+    """How many nodes match the pool, and how many of them are ready."""
+    members = [node for node in nodes if pool.selector.items() <= (node["metadata"].get("labels") or {}).items()]
+    return len(members), sum(_is_ready(node) for node in members)
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 from .book import Account, Book, CostKey, Enforcement
+from .forecast import Forecast
 from .ledger import advance
 from .limits import Extra
 from .money import HOUR
@@ -74,7 +75,8 @@ class Statement:
     """One policy in one period ``[start, end)`` at the time ``at``; ``rate`` is zero unless the period is open.
 
     The limit is lower by ``owed``, what the period before spent too much, and higher by ``saved``, what earlier ones
-    did not use. ``since`` is when a policy that came later than the period began to count.
+    did not use. ``since`` is when a policy that came later than the period began to count. ``forecast`` is what the
+    operator foresees for an open period, None where it is not known.
     """
 
     policy: str
@@ -89,6 +91,7 @@ class Statement:
     holding: Mapping[CostKey, int] = field(default_factory=dict)
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
+    forecast: Forecast | None = None
     owed: int = 0
     saved: int = 0
     since: int | None = None
@@ -239,6 +242,19 @@ def select(
         return tuple(s for s in over if s.start == last[s.policy])
     span = _span(period)
     return tuple(s for s in found if _matches(Span(s.start, s.end), span))
+
+
+def foresee(statements: Iterable[Statement], forecasts: Mapping[tuple[str, int], Forecast]) -> tuple[Statement, ...]:
+    """The statements with the forecasts of open periods, which are known by policy and start of the period."""
+    return tuple(
+        replace(each, forecast=forecasts.get((each.policy, each.start))) if each.phase is Phase.OPEN else each
+        for each in statements
+    )
+
+
+def pools_in(statements: Iterable[Statement]) -> frozenset[str]:
+    """The pools in which something was spent or is held."""
+    return frozenset(key.pool for each in statements for key in (*each.spending, *each.holding))
 
 
 def _is_of(name: str, namespace: str, policy: str) -> bool:

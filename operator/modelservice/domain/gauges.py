@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from .book import Account, Book, CostKey
 from .costs import By, Denial, group
+from .forecast import Forecast, forecast
 from .integrity import facts_of
 from .specs import Pool
+from .utilization import PoolUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,15 @@ AVAILABLE = Gauge(
 RATE = Gauge("budget_rate", "What all open pods cost per hour.", _OWN, money=True)
 PERIOD_START = Gauge("budget_period_start_timestamp_seconds", "When the current period began.", ("policy",))
 PERIOD_END = Gauge("budget_period_end_timestamp_seconds", "When the current period ends.", ("policy",))
+FORECAST_P50 = Gauge(
+    "budget_forecast_p50", "What the period will have cost: too high as likely as too low.", _OWN, True
+)
+FORECAST_P90 = Gauge("budget_forecast_p90", "What the period will hardly have cost more than.", _OWN, True)
+EXHAUSTED = Gauge(
+    "budget_forecast_exhausted_timestamp_seconds",
+    "When spending that leads to budget_forecast_p90 reaches the limit; none when it does not in the period.",
+    ("policy",),
+)
 COST = Gauge(
     "budget_cost",
     "What a service's pods have cost in the current period, by pool and role; the sum is budget_posted.",
@@ -84,6 +95,19 @@ PRICE = Gauge(
     ("pool", "currency", "purchase"),
     money=True,
 )
+NODES = Gauge("pool_nodes", "Ready nodes of the pool.", ("pool",))
+NODES_RATE = Gauge(
+    "pool_nodes_rate",
+    "What the ready nodes of the pool cost per hour at the on-demand price.",
+    ("pool", "currency"),
+    True,
+)
+CHARGED_RATE = Gauge(
+    "pool_charged_rate",
+    "What the book charges per hour for the pods in the pool; what pool_nodes_rate is above it pays for idle nodes.",
+    ("pool", "currency"),
+    True,
+)
 PRICED = Gauge("pool_priced", "1 while the price of the pool is known, 0 while nothing new starts in it.", ("pool",))
 PRICE_AGE = Gauge(
     "price_age_seconds", "For how long the oldest price in force of the pool has been valid, by its row.", ("pool",)
@@ -102,6 +126,9 @@ GAUGES = (
     RATE,
     PERIOD_START,
     PERIOD_END,
+    FORECAST_P50,
+    FORECAST_P90,
+    EXHAUSTED,
     COST,
     COST_BY_LABEL,
     REFUSED,
@@ -115,20 +142,29 @@ GAUGES = (
     FROZEN,
     USABLE,
     PRICE,
+    NODES,
+    NODES_RATE,
+    CHARGED_RATE,
     PRICED,
     PRICE_AGE,
     PRICE_END,
 )
 
 
-def read_book(book: Book, policies: Collection[str], now: int) -> Iterator[Reading]:
-    """The book's own figures, and those of the accounts in which the policies that exist are at ``now``."""
+def read_book(book: Book, policies: Collection[str], now: int, peaks: Mapping[str, int]) -> Iterator[Reading]:
+    """The book's own figures, and those of the accounts in which the policies that exist are at ``now``.
+
+    ``peaks`` are the rates that the services of each policy reach at most, for its forecast.
+    """
     yield Reading(UNITS, (), sum(len(placement.units) for placement in book.placements.values()))
     yield Reading(SEEN, (), book.time)
     for policy in sorted(policies):
         account = book.account_at(policy, max(now, book.time))
         if account is not None:
             yield from _read_account(book, account)
+            foreseen = forecast(book, policy, now, peaks.get(policy, 0))
+            if foreseen is not None:
+                yield from _read_forecast((policy, account.currency), foreseen)
 
 
 def read_evidence(book: Book, ledger: str) -> Iterator[Reading]:
@@ -154,6 +190,21 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     yield Reading(PERIOD_START, own[:1], account.start)
     yield Reading(PERIOD_END, own[:1], account.end)
     yield from _read_costs(own, costs)
+
+
+def _read_forecast(own: tuple[str, str], foreseen: Forecast) -> Iterator[Reading]:
+    yield Reading(FORECAST_P50, own, foreseen.p50)
+    yield Reading(FORECAST_P90, own, foreseen.p90)
+    if foreseen.exhausts_at is not None:
+        yield Reading(EXHAUSTED, own[:1], foreseen.exhausts_at)
+
+
+def read_pools(uses: Iterable[PoolUse]) -> Iterator[Reading]:
+    """What nodes cost and what is charged for them, for the pools whose price is known."""
+    for use in uses:
+        yield Reading(NODES, (use.pool,), use.nodes)
+        yield Reading(NODES_RATE, (use.pool, use.currency), use.costs)
+        yield Reading(CHARGED_RATE, (use.pool, use.currency), use.charged)
 
 
 def _read_costs(own: tuple[str, str], costs: Mapping[CostKey, int]) -> Iterator[Reading]:

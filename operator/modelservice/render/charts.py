@@ -77,9 +77,7 @@ def burn_down(statement: Statement) -> Markup:
     left, floor = statement.limit - statement.spent, statement.limit - statement.spent - statement.held
     x = _Scale(statement.start, statement.end, float(LEFT), float(WIDTH - RIGHT))
     y = _Scale(min(0, floor), max(statement.limit, 1), 226.0, 24.0)
-    now, until = x.at(statement.at), statement.lasts_until()
-    reached = statement.end if until is None else min(until, statement.end)
-    rest = statement.limit - statement.spent_by_end() if until is None else min(0, left)
+    now = x.at(statement.at)
     base = y.at(0)
     return _figure(
         262,
@@ -99,12 +97,31 @@ def burn_down(statement: Statement) -> Markup:
             element("line", x1=now, x2=now, y1=24, y2=226, class_="now"),
             element("text", "now", x=now, y=16, text_anchor="middle"),
             element("line", x1=x.at(statement.start), y1=y.at(statement.limit), x2=now, y2=y.at(left), class_="known"),
-            element("line", x1=now, y1=y.at(left), x2=x.at(reached), y2=y.at(rest), class_="ahead"),
+            _band(statement, x, y),
             element("line", x1=now, x2=now, y1=y.at(left), y2=y.at(floor), class_="heldline"),
             element("circle", cx=x.at(statement.start), cy=y.at(statement.limit), r=4, class_="spent"),
             element("circle", cx=now, cy=y.at(left), r=5, class_="spent"),
         ],
     )
+
+
+def _band(statement: Statement, x: _Scale, y: _Scale) -> Content:
+    """What will be left: between the likely and the cautious forecast, or the present rate where none is known."""
+    now, left = statement.at, statement.limit - statement.spent
+    foreseen, until = statement.forecast, statement.lasts_until()
+    if foreseen is None:
+        reached = statement.end if until is None else min(until, statement.end)
+        rest = statement.limit - statement.spent_by_end() if until is None else min(0, left)
+        return element("line", x1=x.at(now), y1=y.at(left), x2=x.at(reached), y2=y.at(rest), class_="ahead")
+    floor = min(0, left, left - statement.held)
+    likely, most = (max(floor, statement.limit - total) for total in (foreseen.p50, foreseen.p90))
+    gone = min(max(now, statement.end if foreseen.exhausts_at is None else foreseen.exhausts_at), statement.end)
+    even = statement.end if until is None or foreseen.p50 < statement.limit else min(max(now, until), statement.end)
+    upper = [(now, left), (even, likely), (statement.end, likely)]
+    lower = [(statement.end, most), (gone, most), (now, left)]
+    points = " ".join(f"{x.at(time):.2f},{y.at(amount):.2f}" for time, amount in (*upper, *lower))
+    line = element("line", x1=x.at(now), y1=y.at(left), x2=x.at(even), y2=y.at(likely), class_="ahead")
+    return [element("polygon", points=points, class_="band"), line]
 
 
 def _money_line(scale: _Scale, amount: int) -> Markup:

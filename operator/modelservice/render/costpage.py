@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Phase, Statement
 from modelservice.domain.money import format_amount
+from modelservice.domain.utilization import PoolUse
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
-from modelservice.render.costtext import NOTHING, column, say_extras, say_terms, share
+from modelservice.render.costtext import NOTHING, column, say_extras, say_forecast, say_terms, share
 from modelservice.render.markup import Content, Markup, element
 from modelservice.render.style import STYLE
 
@@ -21,8 +22,17 @@ _PHASES = {
 _BLOCKED = {"Rate": "The hourly rate would be exceeded.", "Limit": "Too little of the limit is left."}
 
 
-def page(chosen: Sequence[Statement], past: Iterable[Statement], denials: Iterable[Denial], now: int) -> str:
-    """The whole document: one section for each chosen statement; ``past`` has other periods of their policies."""
+def page(
+    chosen: Sequence[Statement],
+    past: Iterable[Statement],
+    denials: Iterable[Denial],
+    now: int,
+    uses: Sequence[PoolUse] = (),
+) -> str:
+    """The whole document: one section for each chosen statement; ``past`` has other periods of their policies.
+
+    ``uses`` says for the pools what their nodes cost and what is charged for them.
+    """
     known, refused = list(past), list(denials)
     sections: list[Content] = [_section(each, [p for p in known if p.policy == each.policy]) for each in chosen]
     body = element(
@@ -31,6 +41,7 @@ def page(chosen: Sequence[Statement], past: Iterable[Statement], denials: Iterab
         element("p", f"As of {say_moment(now)}, from the operator's book.", class_="quiet"),
         sections or element("p", NOTHING),
         _refusals(refused),
+        _nodes(uses) if uses else [],
         _notes(),
     )
     head = element(
@@ -48,13 +59,13 @@ def _section(statement: Statement, periods: Sequence[Statement]) -> Markup:
     title = f"{say_day(statement.start)} to {say_day(statement.end)} (UTC), {_PHASES[statement.phase]}"
     charts: list[Content] = [stack(statement), _legend(statement)]
     if statement.phase is Phase.OPEN:
-        charts += [element("h3", "What is left of the limit"), burn_down(statement), _burn_legend()]
+        charts += [element("h3", "What is left of the limit"), burn_down(statement), _burn_legend(statement)]
     tables = [
         _table(statement, SERVICE, "Cost by service"),
         element("div", _table(statement, POOL, "Cost by pool"), _table(statement, ROLE, "Cost by role"), class_="pair"),
     ]
     over = [element("h3", "Period by period"), history(periods), _history_legend()] if len(periods) > 1 else []
-    told = [*say_terms(statement), *say_extras(statement)]
+    told = [*say_terms(statement), *say_extras(statement), *say_forecast(statement)]
     return element(
         "section",
         element("h2", statement.policy),
@@ -191,6 +202,39 @@ def _refusals(denials: Sequence[Denial]) -> Content:
     )
 
 
+def _nodes(uses: Sequence[PoolUse]) -> Markup:
+    head = (
+        _head("Pool"),
+        _head("Ready nodes", "Nodes cost an hour", "The book charges", "Not charged", kind="number"),
+    )
+    rows = (
+        element(
+            "tr",
+            element("th", use.pool, scope="row"),
+            _numbers(
+                str(use.nodes),
+                f"{format_amount(use.costs)} {use.currency}",
+                f"{format_amount(use.charged)} {use.currency}",
+                share(use.uncharged, use.costs),
+            ),
+        )
+        for use in uses
+    )
+    told = (
+        "What the ready nodes cost now at the on-demand price, and what of it is charged to budgets. The rest is idle."
+    )
+    return element(
+        "section",
+        element("h2", "Book against nodes"),
+        element("p", told),
+        element(
+            "div",
+            element("table", element("thead", element("tr", head)), element("tbody", rows)),
+            class_="wide",
+        ),
+    )
+
+
 def _key(kind: str, text: str) -> Markup:
     return element("li", element("span", class_=f"key {kind}"), text)
 
@@ -204,11 +248,13 @@ def _legend(statement: Statement) -> Markup:
     return element("ul", keys, class_="legend")
 
 
-def _burn_legend() -> Markup:
+def _burn_legend(statement: Statement) -> Markup:
+    band = [] if statement.forecast is None else [_key("band", "forecast, from p50 to p90")]
     return element(
         "ul",
         _key("known", "from the start until now; only both ends are known"),
-        _key("ahead", "if the present rate stays"),
+        _key("ahead", "if the present rate stays" if statement.forecast is None else "forecast, p50"),
+        band,
         _key("pace", "an even pace"),
         _key("held", "held"),
         class_="legend",

@@ -10,9 +10,11 @@ from textwrap import wrap
 
 from modelservice.domain.budgets import override_row
 from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.forecast import Forecast
 from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
+from modelservice.domain.utilization import PoolUse
 
 WIDTH = 100
 NAME_WIDTH = 48
@@ -83,11 +85,25 @@ def say_terms(statement: Statement) -> list[str]:
     return lines
 
 
-def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By) -> str:
-    """One table for each statement, and one of what is refused."""
+def say_forecast(statement: Statement) -> list[str]:
+    """A sentence on what the period will have cost, none where that is not known."""
+    foreseen = statement.forecast
+    if foreseen is None:
+        return []
+    likely, most = format_amount(foreseen.p50), f"{format_amount(foreseen.p90)} {statement.currency}"
+    until = (
+        "" if foreseen.exhausts_at is None else f"; the limit is reached on {format_time(foreseen.exhausts_at)} then"
+    )
+    return [f"forecast: {likely} by the end (p50), {most} at most (p90){until}; basis {foreseen.basis}"]
+
+
+def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By, uses: Sequence[PoolUse] = ()) -> str:
+    """One table for each statement, one of what is refused, and one of the nodes."""
     blocks = [_table(statement, by) for statement in statements] or [NOTHING]
     if refused := list(denials):
         blocks.append(_refusals(refused))
+    if uses:
+        blocks.append(_nodes(uses))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -101,7 +117,7 @@ def _table(statement: Statement, by: By) -> str:
         (shorten(by.name.upper(), NAME_WIDTH), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")
     ]
     rows += zip(names, column(spent), shares, column(held), strict=True)
-    told = [*say_terms(statement), *say_extras(statement)]
+    told = [*say_terms(statement), *say_extras(statement), *say_forecast(statement)]
     extras = [line for text in told for line in wrap(text, WIDTH - 1)]
     return "\n".join(
         (f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, "lrrr"))
@@ -116,6 +132,14 @@ def _refusals(denials: Sequence[Denial]) -> str:
         service, policy = shorten(denial.service, 26), shorten(denial.policy, 22)
         rows.append((service, policy, pods, denial.blocked_by, need, have, denial.currency))
     return "\n".join(_align(rows, "llrlrrl"))
+
+
+def _nodes(uses: Sequence[PoolUse]) -> str:
+    rows = [("NODES NOW", "READY", "COST AN HOUR", "CHARGED", "", "NOT CHARGED")]
+    costs, charged = column([use.costs for use in uses]), column([use.charged for use in uses])
+    for use, cost, paid in zip(uses, costs, charged, strict=True):
+        rows.append((shorten(use.pool, 28), str(use.nodes), cost, paid, use.currency, share(use.uncharged, use.costs)))
+    return "\n".join(_align(rows, "lrrrlr"))
 
 
 def _align(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
@@ -140,8 +164,10 @@ def _wrap(text: str) -> list[str]:
     return lines
 
 
-def as_json(statements: Iterable[Statement], denials: Iterable[Denial], by: By, now: int) -> str:
-    """One document: `asOf`, `statements` with `rows` that add up to `spent` and `held`, and `refusals`."""
+def as_json(
+    statements: Iterable[Statement], denials: Iterable[Denial], by: By, now: int, uses: Iterable[PoolUse] = ()
+) -> str:
+    """One document: `asOf`, `statements` with `rows` that add up to `spent` and `held`, `refusals` and `pools`."""
     document = {
         "asOf": format_time(now),
         "statements": [_statement(statement, by) for statement in statements],
@@ -156,6 +182,17 @@ def as_json(statements: Iterable[Statement], denials: Iterable[Denial], by: By, 
                 "pods": denial.pods,
             }
             for denial in denials
+        ],
+        "pools": [
+            {
+                "pool": use.pool,
+                "currency": use.currency,
+                "readyNodes": use.nodes,
+                "nodesPerHour": format_amount(use.costs),
+                "chargedPerHour": format_amount(use.charged),
+                "notCharged": share(use.uncharged, use.costs),
+            }
+            for use in uses
         ],
     }
     return json.dumps(document, indent=2) + "\n"
@@ -176,11 +213,19 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "held": format_amount(statement.held),
         "available": format_amount(statement.available),
         "ratePerHour": format_amount(statement.rate),
+        "forecast": _forecast(statement.forecast),
         "rows": [
             {by.name: entry.name, "spent": format_amount(entry.spent), "held": format_amount(entry.held)}
             for entry in statement.entries(by)
         ],
     }
+
+
+def _forecast(foreseen: Forecast | None) -> dict[str, str] | None:
+    if foreseen is None:
+        return None
+    row = {"p50": format_amount(foreseen.p50), "p90": format_amount(foreseen.p90), "basis": foreseen.basis.value}
+    return row if foreseen.exhausts_at is None else row | {"exhaustsAt": format_time(foreseen.exhausts_at)}
 
 
 def _extra(extra: Extra) -> dict[str, str]:
@@ -189,14 +234,20 @@ def _extra(extra: Extra) -> dict[str, str]:
 
 
 def as_csv(statements: Iterable[Statement], by: By) -> str:
-    """One line for each group of each statement, with a header and without totals, so that a sheet can add them up."""
+    """One line for each group of each statement, with a header and without totals, so that a sheet can add them up.
+
+    The forecast is that of the whole budget, in each of its lines.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("policy", "period_start", "period_end", "phase", "currency", by.name, "spent", "held"))
+    kept = ("policy", "period_start", "period_end", "phase", "currency", by.name, "spent", "held")
+    writer.writerow((*kept, "forecast_p50", "forecast_p90"))
     for statement in statements:
         period = (format_time(statement.start), format_time(statement.end))
+        foreseen = statement.forecast
+        ahead = ("", "") if foreseen is None else (format_amount(foreseen.p50), format_amount(foreseen.p90))
         for entry in statement.entries(by):
-            amounts = (format_amount(entry.spent), format_amount(entry.held))
+            amounts = (format_amount(entry.spent), format_amount(entry.held), *ahead)
             writer.writerow(
                 (statement.policy, *period, statement.phase.value, statement.currency, entry.name, *amounts)
             )

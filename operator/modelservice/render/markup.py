@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-EMPTY_ELEMENTS = frozenset({"meta", "rect", "line", "circle", "path"})
+EMPTY_ELEMENTS = frozenset({"meta", "rect", "line", "circle", "path", "polygon"})
 
 
 class Markup(str):

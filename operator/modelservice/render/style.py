@@ -37,8 +37,9 @@ svg .now { stroke: var(--quiet); stroke-dasharray: 2 3; }
 svg .pace { stroke: var(--quiet); stroke-width: 1.5; stroke-dasharray: 8 5; }
 svg .known { stroke: var(--spent); stroke-width: 2; stroke-opacity: 0.55; }
 svg .ahead { stroke: var(--spent); stroke-width: 2; stroke-dasharray: 3 4; }
+svg .band { fill: var(--spent); fill-opacity: 0.22; }
 svg .heldline { stroke: var(--held); stroke-width: 6; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin: 0 0 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin: 12px 0 16px; }
 .tiles > div { padding: 10px 12px; border: 1px solid var(--line); border-radius: 8px; }
 .tiles dt { color: var(--quiet); font-size: 14px; }
 .tiles dd { margin: 0; font-variant-numeric: tabular-nums; }
@@ -49,6 +50,7 @@ svg .heldline { stroke: var(--held); stroke-width: 6; }
 .key.spent { background: var(--spent); }
 .key.unfinished { opacity: 0.5; }
 .key.held { background: var(--held); }
+.key.band { background: var(--spent); opacity: 0.35; }
 .key.left { background: var(--left); }
 .key.mark, .key.over, .key.known, .key.ahead, .key.pace { height: 0; vertical-align: middle;
   border-top: 2px solid var(--mark); }

@@ -193,7 +193,8 @@ def test_cost_readers_may_list_the_book_and_the_services_and_no_more(tmp_path: P
     role, cluster_role = (one(objects, kind, "x-modelservice-costs") for kind in ("Role", "ClusterRole"))
     assert role["metadata"]["namespace"] == "sys"
     assert grants(role) == {"budgetledgers": {"list"}}
-    assert grants(cluster_role) == {"modelservices": {"list"}}
+    kinds = ("modelservices", "budgetpolicies", "clusterbudgetpolicies", "computepools")
+    assert grants(cluster_role) == {kind: {"list"} for kind in kinds}
     for kind in ("RoleBinding", "ClusterRoleBinding"):
         binding = one(objects, kind, "x-modelservice-costs")
         assert binding["roleRef"]["name"] == "x-modelservice-costs"

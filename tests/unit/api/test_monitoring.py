@@ -22,7 +22,8 @@ from modelservice.app import METRICS
 from modelservice.cli.fuse import METRICS as FUSE
 from modelservice.domain.book import Book, Enforcement
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import GAUGES, Reading, read_book, read_troubles
+from modelservice.domain.gauges import GAUGES, Reading, read_book, read_pools, read_troubles
+from modelservice.domain.utilization import PoolUse
 
 from tests.unit.api.test_chart import CHART, REPO, of_kind, one, render
 from tests.unit.domain.costbooks import UNITS, book_of
@@ -187,7 +188,8 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
     denial = Denial("team/chat", BUDGET, "Rate", 2, 1, "USD", 1)
 
     def read() -> Iterable[Reading]:
-        yield from read_book(shifted(now), [BUDGET], now)
+        yield from read_book(shifted(now), [BUDGET], now, {})
+        yield from read_pools([PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)])
         yield from read_troubles([denial], [denial], {"team/chat": 1}, usable=True)
 
     async with prometheus(tmp_path, read) as ask:
@@ -239,7 +241,7 @@ async def test_the_alerts_that_fit_the_book_are_pending_and_no_others(tmp_path: 
     def read() -> Iterable[Reading]:
         _, changes, denials, unheld, _ = case
         denied = [Denial("team/chat", BUDGET, "Limit", 2, 1, "USD", denials)] if denials else []
-        yield from read_book(shifted(now, **changes), [BUDGET], now)
+        yield from read_book(shifted(now, **changes), [BUDGET], now, {})
         yield from read_troubles(denied, [], {"team/chat": unheld}, usable=not unheld)
 
     async with prometheus(tmp_path, read) as ask:

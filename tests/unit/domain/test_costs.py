@@ -12,10 +12,13 @@ from modelservice.domain.costs import (
     Statement,
     concerning,
     draw_up,
+    foresee,
     holds,
     parse_by,
+    pools_in,
     select,
 )
+from modelservice.domain.forecast import Basis, Forecast
 from modelservice.domain.ledger import seal
 
 from tests.unit.domain.costbooks import AUGUST, JULY, JUNE, NOW, TODAY, UNITS, book_of, page_of
@@ -212,3 +215,14 @@ def test_refusals_concern_the_present_period_of_their_budget_only() -> None:
     assert concerning([denial], statements()) == (denial,)
     assert concerning([denial], select(statements(), policy="daily")) == ()
     assert concerning([denial], select(statements(), period="previous")) == ()
+
+
+def test_only_an_open_period_has_a_forecast() -> None:
+    foreseen = Forecast(40 * UNITS, 60 * UNITS, None, Basis.CURRENT_RATE)
+    known = {("team/monthly", JULY): foreseen, ("team/monthly", JUNE): foreseen}
+    assert [each.forecast for each in foresee(statements(), known)] == [None, None, foreseen]
+
+
+def test_the_pools_of_statements_are_those_with_money_in_them() -> None:
+    assert pools_in([monthly()]) == {"a100", "l4"}
+    assert pools_in([]) == frozenset()

@@ -10,7 +10,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from modelservice.domain.book import Enforcement
 from modelservice.domain.costs import Denial, Phase, Statement, draw_up, select
+from modelservice.domain.forecast import Basis, Forecast
 from modelservice.domain.limits import Extra, Override
+from modelservice.domain.utilization import PoolUse
 from modelservice.render.charts import MOST_PERIODS, WIDTH, burn_down, history, say_amount, say_moment, stack
 from modelservice.render.costpage import page
 from modelservice.render.markup import Markup, element
@@ -49,6 +51,8 @@ def positions(chart: str) -> Iterator[tuple[str, float]]:
             for key in part.attrib
             if key in {"x", "x1", "x2", "cx", "y", "y1", "y2", "cy"}
         )
+        for point in part.attrib.get("points", "").split():
+            yield from zip("xy", map(float, point.split(",")), strict=True)
 
 
 def test_the_page_shows_the_figures_of_the_book_exactly() -> None:
@@ -126,6 +130,43 @@ def test_the_burn_down_joins_only_what_is_known() -> None:
     assert (ahead["y2"] - known["y1"]) / (pace["y2"] - pace["y1"]) == pytest.approx(4061.75 / 8000, abs=1e-4)
 
 
+def band(chart: str) -> list[tuple[float, float]]:
+    (polygon,) = (part for part in parse(chart).iter() if part.tag == "polygon")
+    return [(float(x), float(y)) for x, y in (point.split(",") for point in polygon.attrib["points"].split())]
+
+
+def test_a_forecast_is_a_band_from_now_to_what_it_leaves() -> None:
+    foreseen = Forecast(4061 * UNITS, 6000 * UNITS, None, Basis.CURRENT_RATE)
+    chart = burn_down(july(limit=8000 * UNITS, forecast=foreseen))
+    (pace,), (known,), (ahead,) = (lines(chart, kind) for kind in ("pace", "known", "ahead"))
+    start, _, likely, most, *_, back = band(chart)
+    height = pace["y2"] - pace["y1"]
+    assert start == back == pytest.approx((known["x2"], known["y2"]), abs=0.01)
+    assert likely == (ahead["x2"], ahead["y2"])
+    assert likely == pytest.approx((pace["x2"], pace["y1"] + height * 4061 / 8000), abs=0.01)
+    assert most == pytest.approx((pace["x2"], pace["y1"] + height * 6000 / 8000), abs=0.01)
+
+
+def test_a_forecast_that_uses_the_limit_up_stays_on_the_axis_from_then_on() -> None:
+    foreseen = Forecast(60 * UNITS, 100 * UNITS, NOW + 86_400, Basis.CURRENT_RATE)
+    (pace,) = lines(chart := burn_down(july(forecast=foreseen)), "pace")
+    (ahead,) = lines(chart, "ahead")
+    _, _, likely, most, gone, _ = band(chart)
+    assert likely == (ahead["x2"], ahead["y2"])  # p50 leaves something, so it goes on to the end
+    assert most == (pace["x2"], pace["y2"])
+    assert gone == pytest.approx((pace["x1"] + (pace["x2"] - pace["x1"]) * 11.5 / 31, pace["y2"]), abs=0.01)
+
+
+def test_the_page_says_what_is_foreseen_and_what_idle_nodes_cost() -> None:
+    foreseen = Forecast(40 * UNITS, 60 * UNITS, None, Basis.CURRENT_RATE)
+    use = PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)
+    text = words(parse(page([july(forecast=foreseen)], [], [], NOW, [use])))
+    assert "Forecast: 40.00 by the end (p50), 60.00 USD at most (p90); basis CurrentRate" in text
+    assert "forecast, from p50 to p90" in text
+    assert "a100 2 8.00 USD 3.00 USD 62.5%" in text
+    assert "Book against nodes" not in page([july()], [], [], NOW)
+
+
 def test_a_rate_that_uses_the_limit_up_ends_on_the_axis_before_the_period_does() -> None:
     chart = burn_down(july())
     (pace,), (ahead,) = lines(chart, "pace"), lines(chart, "ahead")
@@ -136,6 +177,8 @@ def test_a_rate_that_uses_the_limit_up_ends_on_the_axis_before_the_period_does()
 @pytest.mark.parametrize(
     "changes",
     [{}, {"limit": UNITS}, {"limit": 10**18}, {"rate": 10**15}, {"rate": 0}, {"spending": {}, "holding": {}, "rate": 0},
+     {"forecast": Forecast(10**18, 10**18, NOW - 9, Basis.CURRENT_RATE), "limit": UNITS},
+     {"forecast": Forecast(UNITS, 2 * UNITS, None, Basis.CURRENT_RATE)},
      {"end": NOW + 1}, {"start": NOW - 3600, "end": NOW + 3600}, {"end": NOW + 400 * 86_400}],
 )  # fmt: skip
 def test_no_chart_leaves_its_frame(changes: dict[str, object]) -> None:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from modelservice.domain.book import CostKey, Enforcement
 from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Statement, draw_up, select
+from modelservice.domain.forecast import Basis, Forecast
 from modelservice.domain.limits import Extra, Override
 from modelservice.domain.money import parse_amount
+from modelservice.domain.utilization import PoolUse
 from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
 
 from tests.unit.domain.costbooks import AUGUST, JULY, NOW, UNITS, book_of, page_of
@@ -27,6 +29,46 @@ def test_a_label_is_a_column_in_every_format() -> None:
     assert row == {"label:team": "search", "spent": "22.10", "held": "4.06"}
     (row, *_) = csv.DictReader(io.StringIO(as_csv(monthly(), by)))
     assert (row["label:team"], row["spent"]) == ("search", "22.10")
+
+
+def test_a_forecast_is_told_in_every_format() -> None:
+    known = Forecast(40 * UNITS, 60 * UNITS, AUGUST - 86_400, Basis.CURRENT_RATE)
+    july = replace(monthly()[0], forecast=known)
+    text = " ".join(tables([july], [], SERVICE).split())
+    assert (
+        "forecast: 40.00 by the end (p50), 60.00 USD at most (p90); the limit is reached on 2026-07-31T00:00:00Z then; "
+        "basis CurrentRate"
+    ) in text
+    row = {"p50": "40.00", "p90": "60.00", "basis": "CurrentRate", "exhaustsAt": "2026-07-31T00:00:00Z"}
+    assert json.loads(as_json([july], [], SERVICE, NOW))["statements"][0]["forecast"] == row
+    (first, *_) = csv.DictReader(io.StringIO(as_csv([july], SERVICE)))
+    assert (first["forecast_p50"], first["forecast_p90"]) == ("40.00", "60.00")
+
+
+def test_what_is_not_foreseen_is_shown_as_nothing_and_never_as_zero() -> None:
+    assert "forecast" not in tables(monthly(), [], SERVICE)
+    assert json.loads(as_json(monthly(), [], SERVICE, NOW))["statements"][0]["forecast"] is None
+    (first, *_) = csv.DictReader(io.StringIO(as_csv(monthly(), SERVICE)))
+    assert (first["forecast_p50"], first["forecast_p90"]) == ("", "")
+
+
+def test_nodes_stand_against_what_is_charged_for_them() -> None:
+    uses = [PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS), PoolUse("l4", "USD", 0, 0, UNITS // 4)]
+    assert tables([], [], SERVICE, uses).endswith(
+        "\n\n"
+        "NODES NOW  READY  COST AN HOUR  CHARGED       NOT CHARGED\n"
+        "a100           2          8.00     3.00  USD        62.5%\n"
+        "l4             0          0.00     0.25  USD            -\n"
+    )
+    (row, _) = json.loads(as_json([], [], SERVICE, NOW, uses))["pools"]
+    assert row == {
+        "pool": "a100",
+        "currency": "USD",
+        "readyNodes": 2,
+        "nodesPerHour": "8.00",
+        "chargedPerHour": "3.00",
+        "notCharged": "62.5%",
+    }
 
 
 def test_a_table_reads_as_people_expect() -> None:
@@ -96,7 +138,9 @@ def test_no_line_is_wider_than_a_terminal(by: By) -> None:
     key = CostKey(f"{team}/{'s' * 253}", "Inference", "q" * 63, ((LONG.label, "v" * 63),))
     long = replace(long, spending={key: 10**17 + 1}, holding={key: 10**16 + 1}, rate=10**15 + 1)
     denial = replace(DENIAL, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
-    text = tables([long], [denial], by)
+    use = PoolUse("q" * 63, "USD", 10**6, 10**17 + 1, 10**17 + 1)
+    long = replace(long, forecast=Forecast(10**17 + 1, 10**17 + 1, NOW, Basis.CURRENT_RATE))
+    text = tables([long], [denial], by, [use])
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
