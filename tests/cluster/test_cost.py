@@ -73,7 +73,7 @@ async def test_a_month_is_found_by_its_name_in_every_format(cluster: Cluster, le
     assert "9.75" in table
     status, text, _ = await run(*options, "-o", "csv")
     assert text.splitlines()[1:] == [
-        f"{ledgers}/monthly,2026-06-01T00:00:00Z,2026-07-01T00:00:00Z,Sealed,USD,{ledgers}/chat,9.75,0.00,,"
+        f"{ledgers}/monthly,2026-06-01T00:00:00Z,2026-07-01T00:00:00Z,Sealed,USD,{ledgers}/chat,9.75,0.00,,,"
     ]
     status, said, _ = await run(*options, "--html", str(tmp_path / "cost.html"))
     assert said == f"Wrote {tmp_path / 'cost.html'}.\n"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ scrape_configs:
 """
 
 
+REQUESTS_A_SECOND = 50
+
+
 @dataclass
 class Engines:
     """Answers for the metrics of pods, and tells Prometheus which there are."""
@@ -48,7 +52,8 @@ class Engines:
             return web.Response(text="")
         pod = request.query["pod"]
         value = self.running.get(pod, str(self.share()))
-        return web.Response(text=f'r_running{{model_name="m"}} {value}\nr_waiting 0\nr_total 1\n')
+        served = time.monotonic() * REQUESTS_A_SECOND
+        return web.Response(text=f'r_running{{model_name="m"}} {value}\nr_waiting 0\nr_total {served}\n')
 
     def share(self) -> float:
         return self.waiting
@@ -140,6 +145,13 @@ async def desired(scene: Scene, count: int, *, seconds: float = 60) -> dict[str,
     return await until(f"{count} replicas to be wanted", seen, seconds=seconds) or {}
 
 
+async def priced(scene: Scene) -> bool:
+    """Whether 1,000 requests are said to cost what a pod of 1.00 USD an hour makes of them, within a tenth."""
+    cost = ((await scene.get("ModelService", "chat")).get("status") or {}).get("cost") or {}
+    told = float(cost.get("perThousandRequests", "0"))
+    return told == pytest.approx(1000 / (3600 * REQUESTS_A_SECOND), rel=0.1)
+
+
 async def test_replicas_follow_the_load_up_and_down_and_the_budget_bounds_them(engines: Engines) -> None:
     scene = engines.scene
     await scene.create(policy("team", scene.namespace, rate="3.50"))
@@ -147,6 +159,7 @@ async def test_replicas_follow_the_load_up_and_down_and_the_budget_bounds_them(e
     await scene.create(scaled(scene))
     await scene.ready("chat", 1)
     await scene.condition("chat", "ScalingActive", "True", "MetricsRead")
+    await until("the cost of 1,000 requests to be told", lambda: priced(scene))
     engines.waiting = 9.5  # in each replica: above 85 % of 10, so that there is never enough
     await desired(scene, 4)
     await scene.ready("chat", 3)

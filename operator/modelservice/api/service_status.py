@@ -66,6 +66,10 @@ class Cost(Shape):
     currency: Annotated[Currency, Field(description="The currency of the pool and of the budgets.")]
     hourly: Annotated[MoneyText, Field(description="Per hour, for the pods that are in the book now.")]
     spent: Annotated[MoneyText, Field(description="Spent in the current period of its budget.")] = "0"
+    per_thousand_requests: Annotated[
+        MoneyText | None,
+        Field(description="What 1,000 requests cost in the last hour, as far as both were known; absent: not known."),
+    ] = None
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
 
 

@@ -20,9 +20,9 @@ from modelservice.domain.costs import (
     Denial,
     Phase,
     Statement,
+    complete,
     concerning,
     draw_up,
-    foresee,
     parse_by,
     pools_in,
     select,
@@ -161,7 +161,8 @@ async def collect(kube: KubeClient, system_namespace: str, namespace: str) -> Co
         book, pages = _book(ledgers.items, system_namespace)
     except DamagedBookError as error:
         raise NoReport(f"The book in namespace {system_namespace} must be repaired first: {error}.") from error
-    statements = foresee(draw_up(book, pages, ledgers.date), dict(_forecasts(policies)))
+    drawn = draw_up(book, pages, ledgers.date)
+    statements = complete(drawn, dict(_forecasts(policies)), dict(_unit_costs(services.items)))
     return Costs(statements, _denials(services.items), tuple(_uses(pools, book)), ledgers.date)
 
 
@@ -182,6 +183,15 @@ def _forecasts(policies: Iterable[Object]) -> Iterator[tuple[tuple[str, int], Fo
             name = f"{meta['namespace']}/{meta['name']}" if meta.get("namespace") else meta["name"]
             amounts = (parse_amount(told["p50"]), parse_amount(told["p90"]))
             yield (name, start), Forecast(*amounts, parse_time(told.get("exhaustsAt")), Basis(told["basis"]))
+
+
+def _unit_costs(services: Iterable[Object]) -> Iterator[tuple[tuple[str, str], int]]:
+    """What 1,000 requests cost, by service and currency, where the status says it."""
+    for service in services:
+        meta, cost = service["metadata"], (service.get("status") or {}).get("cost") or {}
+        if "perThousandRequests" in cost:
+            name = f"{meta['namespace']}/{meta['name']}"
+            yield (name, cost["currency"]), parse_amount(cost["perThousandRequests"])
 
 
 def _uses(pools: Iterable[Object], book: Book) -> Iterator[PoolUse]:

@@ -10,7 +10,15 @@ from modelservice.controllers.world import World
 from modelservice.domain.asks import Refused
 from modelservice.domain.book import Book
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import Reading, read_book, read_evidence, read_pools, read_prices, read_troubles
+from modelservice.domain.gauges import (
+    Reading,
+    read_book,
+    read_evidence,
+    read_pools,
+    read_prices,
+    read_troubles,
+    read_unit_costs,
+)
 from modelservice.domain.prices import ON_DEMAND
 from modelservice.domain.specs import ServiceName
 from modelservice.domain.utilization import PoolUse, charged
@@ -33,6 +41,7 @@ class Gauges:
         yield from read_book(world.book, policies, world.now(), world.peaks)
         yield from read_evidence(world.book, world.ledger(self.namespace))
         yield from read_pools(self._pools(world.book))
+        yield from read_unit_costs(world.book, world.tallies)
         unheld = dict.fromkeys(map(str, world.drafts), 0)
         for pod in world.unheld.values():
             unheld[str(pod.service)] = unheld.get(str(pod.service), 0) + 1

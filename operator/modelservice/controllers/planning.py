@@ -23,6 +23,7 @@ from modelservice.domain.rehearsal import Objection, rehearse
 from modelservice.domain.relief import relieve, shortages
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import Role, Service, ServiceName
+from modelservice.domain.unitcost import Tally, count, per_thousand, serving_rates
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.errors import ApiError
 from modelservice.kit.meter import Meter
@@ -34,6 +35,7 @@ RELIEF_SECONDS = 60
 """What helps those that are refused pods is looked for anew when they are others, and so often."""
 RELIEF_SHARE = 10
 """Where that takes long, it rests so many times as long: a large cluster has better things to do."""
+REQUESTS = "requests"
 MAX_AGE = 30
 """Seconds after which a scrape says nothing any more."""
 
@@ -96,9 +98,10 @@ class Planner:
             await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
         drafts = self._prepare(listed, fresh=fresh)
+        news = self._count(drafts) if fresh else set()
         seen = snapshot(self.world, listed, drafts, self.rules)
         made = plan(seen, self.world.now())
-        changed = self._adopt(drafts, made)
+        changed = self._adopt(drafts, made) | news
         self.world.peaks = peak_rates(seen, made)
         changed |= self._relieve(seen, made)
         self._rehearse(seen)
@@ -146,11 +149,12 @@ class Planner:
         return changed
 
     async def _measure(self, listed: Catalogue) -> bool:
-        """Ask Prometheus once a tick, if any service scales; True when there is a new reading."""
+        """Ask Prometheus once a tick, if any service scales or can be counted; True when there is a new reading."""
         now = self.world.clock.monotonic()
         if self._measured_at is not None and now - self._measured_at < self.tick * 0.9:
             return False
-        if not any((obj["spec"].get("inference") or {}).get("scaling") for obj in self.world.caches.services.values()):
+        serving = [obj["spec"].get("inference") or {} for obj in self.world.caches.services.values()]
+        if not any(spec.get("scaling") or (spec and self.metrics is not None) for spec in serving):
             return False
         self._reading = await read(self.metrics, listed.runtimes.values())
         self.meter.set("metrics_available", 0 if self._reading.problem else 1)
@@ -188,6 +192,22 @@ class Planner:
         self.world.memories[service.name] = memory
         return min(max(memory.desired, spec.minimum), spec.maximum)
 
+    def _count(self, drafts: Mapping[ServiceName, Draft]) -> set[ServiceName]:
+        """Count what the services cost and serve; a load that is not known for every ready pod is none.
+
+        Returns those for which the cost of requests has become known, or is not known any longer.
+        """
+        now, before, book = self.world.now(), self.world.tallies, self.world.book
+        rates, tallies = serving_rates(book) if book is not None else {}, {}
+        for name, draft in drafts.items():
+            load = None
+            if draft.runtime is not None and REQUESTS in draft.runtime.series:
+                seen = measure("RPS", name.namespace, self._replicas(name), self._reading, now, MAX_AGE)
+                load = seen.work if seen.complete else None
+            tallies[name] = count(before.get(name, Tally()), now, rates.get(str(name), 0), load)
+        self.world.tallies = tallies
+        return {name for name in tallies if _known(tallies[name]) != _known(before.get(name, Tally()))}
+
     def _replicas(self, name: ServiceName) -> list[Replica]:
         pods = self.world.read(self.world.pods_of_service(name))
         return [
@@ -195,6 +215,10 @@ class Planner:
             for pod in pods
             if pod.role is Role.INFERENCE and pod.live and pod.ready_since is not None
         ]
+
+
+def _known(tally: Tally) -> bool:
+    return per_thousand(tally) is not None
 
 
 def _causes(objections: Mapping[str, tuple[Objection, ...]]) -> dict[str, list[object]]:

@@ -17,6 +17,7 @@ from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import ClaimPath, Role
 from modelservice.domain.times import format_time, parse_time
 from modelservice.domain.training import next_attempt, resting
+from modelservice.domain.unitcost import Tally, per_thousand
 from modelservice.kit.objects import Object
 from modelservice.render.service import url
 
@@ -218,8 +219,14 @@ def _cost(before: Mapping[str, Any] | None, draft: Draft, plan: ServicePlan, wor
     now = world.now()
     spent = spent_by(book, who, next(iter((*plan.payers, *plan.counters)), ""), now)
     made = {"currency": currency, "hourly": format_amount(hourly), "spent": format_amount(spent)}
-    kept = before is not None and before.get("hourly") == made["hourly"] and before.get("currency") == currency
-    if kept and before is not None and not moved(before.get("spent"), spent, before.get("asOf"), now):
+    each = per_thousand(world.tallies.get(draft.service.name, Tally()))
+    if each is not None:
+        made["perThousandRequests"] = format_amount(each)
+    before = before or {}
+    kept = all(before.get(name) == made[name] for name in ("hourly", "currency"))
+    told = before.get("perThousandRequests")
+    same = told is None if each is None else told is not None and not moved(told, each, before.get("asOf"), now)
+    if kept and same and not moved(before.get("spent"), spent, before.get("asOf"), now):
         return before
     return {**made, "asOf": format_time(now)}
 

@@ -17,6 +17,7 @@ from modelservice.domain.rehearsal import Objection
 from modelservice.domain.relief import Relief
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import Pool, ServiceName
+from modelservice.domain.unitcost import Tally
 from modelservice.kit.cache import Cache, by_label, by_owner, object_cache
 from modelservice.kit.objects import Object, Ref, ref_of
 from modelservice.ports import Clock
@@ -85,6 +86,7 @@ class World:
     freeze: Freeze | None = None
     refusals: Mapping[str, Any] = field(default_factory=dict)
     objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
+    tallies: dict[ServiceName, Tally] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
     reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)

@@ -123,6 +123,11 @@ class Placement:
         """``namespace/name`` of the Deployment or Job that its pods belong to."""
         return self.name.partition("~")[0]
 
+    @property
+    def running_rate(self) -> int:
+        """Micro-units per hour of its proven pods, each once, however many policies pay."""
+        return max(self.terms.rates.values(), default=0) * sum(unit.proven for unit in self.units.values())
+
     def with_units(self, more: Mapping[str, Unit]) -> Placement:
         """This placement with further units."""
         placement, added = replace(self, units={**self.units, **more}), replace(self, units=more)

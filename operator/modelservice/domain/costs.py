@@ -63,11 +63,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One group of a statement: what it has cost and what is held for it."""
+    """One group of a statement: what it has cost and what is held for it.
+
+    ``per_thousand`` is what 1,000 requests of a service cost of late; None where that is not known.
+    """
 
     name: str
     spent: int
     held: int
+    per_thousand: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,8 @@ class Statement:
 
     The limit is lower by ``owed``, what the period before spent too much, and higher by ``saved``, what earlier ones
     did not use. ``since`` is when a policy that came later than the period began to count. ``forecast`` is what the
-    operator foresees for an open period, None where it is not known.
+    operator foresees for an open period, None where it is not known; ``per_thousand`` what 1,000 requests of services
+    cost of late, as far as that is known.
     """
 
     policy: str
@@ -92,6 +97,7 @@ class Statement:
     enforcement: Enforcement = Enforcement.HARD
     extras: tuple[Extra, ...] = ()
     forecast: Forecast | None = None
+    per_thousand: Mapping[str, int] = field(default_factory=dict)
     owed: int = 0
     saved: int = 0
     since: int | None = None
@@ -135,7 +141,10 @@ class Statement:
     def entries(self, by: By) -> tuple[Entry, ...]:
         """The groups, the dearest first; their sums are ``spent`` and ``held``."""
         spent, held = group(self.spending, by), group(self.holding, by)
-        made = (Entry(name, spent.get(name, 0), held.get(name, 0)) for name in spent.keys() | held.keys())
+        known = self.per_thousand if by == SERVICE else {}
+        made = (
+            Entry(name, spent.get(name, 0), held.get(name, 0), known.get(name)) for name in spent.keys() | held.keys()
+        )
         return tuple(sorted(made, key=lambda entry: (-entry.spent, -entry.held, entry.name)))
 
 
@@ -244,12 +253,25 @@ def select(
     return tuple(s for s in found if _matches(Span(s.start, s.end), span))
 
 
-def foresee(statements: Iterable[Statement], forecasts: Mapping[tuple[str, int], Forecast]) -> tuple[Statement, ...]:
-    """The statements with the forecasts of open periods, which are known by policy and start of the period."""
-    return tuple(
-        replace(each, forecast=forecasts.get((each.policy, each.start))) if each.phase is Phase.OPEN else each
-        for each in statements
-    )
+def complete(
+    statements: Iterable[Statement],
+    forecasts: Mapping[tuple[str, int], Forecast],
+    per_thousand: Mapping[tuple[str, str], int],
+) -> tuple[Statement, ...]:
+    """The statements, those of open periods with what is known beside the book.
+
+    ``forecasts`` by policy and start of the period, ``per_thousand`` by service and currency.
+    """
+    return tuple(_completed(each, forecasts, per_thousand) if each.phase is Phase.OPEN else each for each in statements)
+
+
+def _completed(
+    statement: Statement,
+    forecasts: Mapping[tuple[str, int], Forecast],
+    per_thousand: Mapping[tuple[str, str], int],
+) -> Statement:
+    known = {service: cost for (service, money), cost in per_thousand.items() if money == statement.currency}
+    return replace(statement, forecast=forecasts.get((statement.policy, statement.start)), per_thousand=known)
 
 
 def pools_in(statements: Iterable[Statement]) -> frozenset[str]:

@@ -9,7 +9,8 @@ from .book import Account, Book, CostKey
 from .costs import By, Denial, group
 from .forecast import Forecast, forecast
 from .integrity import facts_of
-from .specs import Pool
+from .specs import Pool, ServiceName
+from .unitcost import Tally, per_thousand
 from .utilization import PoolUse
 
 
@@ -76,6 +77,12 @@ WOULD_REFUSE = Gauge(
     "Pods that a budget with enforcement DryRun would refuse.",
     ("policy", "modelservice", "blocked_by"),
 )
+PER_THOUSAND = Gauge(
+    "cost_per_thousand_requests",
+    "What 1,000 requests of the service cost in the last hour, while cost and requests were known.",
+    ("modelservice", "currency"),
+    money=True,
+)
 UNHELD = Gauge("budget_unheld_pods", "Running pods that were found without money held for them.", ("modelservice",))
 UNITS = Gauge("book_units", "Pods in the book.")
 SEEN = Gauge("book_timestamp_seconds", "When the operator looked at the book last, by the API server's clock.")
@@ -133,6 +140,7 @@ GAUGES = (
     COST_BY_LABEL,
     REFUSED,
     WOULD_REFUSE,
+    PER_THOUSAND,
     UNHELD,
     UNITS,
     SEEN,
@@ -217,6 +225,15 @@ def _read_costs(own: tuple[str, str], costs: Mapping[CostKey, int]) -> Iterator[
     for label in sorted({name for key in costs for name, _ in key.labels}):
         for value, cost in sorted(group(costs, By(label, label)).items()):
             yield Reading(COST_BY_LABEL, (*own, label, value), cost)
+
+
+def read_unit_costs(book: Book, tallies: Mapping[ServiceName, Tally]) -> Iterator[Reading]:
+    """What requests cost, for the services of which that is known."""
+    currencies = {one.terms.service: one.terms.currency for one in book.placements.values() if one.units}
+    for name, tally in sorted(tallies.items()):
+        cost = per_thousand(tally)
+        if cost is not None and str(name) in currencies:
+            yield Reading(PER_THOUSAND, (str(name), currencies[str(name)]), cost)
 
 
 def read_prices(pools: Iterable[Pool], now: int) -> Iterator[Reading]:

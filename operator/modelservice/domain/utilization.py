@@ -30,10 +30,7 @@ class PoolUse:
 
 def charged(book: Book, pool: str) -> int:
     """What the book charges per hour for the pods that run in the pool, each once, whoever pays; micro-units."""
-    own = (placement for placement in book.placements.values() if placement.terms.pool == pool)
-    return sum(
-        max(one.terms.rates.values(), default=0) * sum(unit.proven for unit in one.units.values()) for one in own
-    )
+    return sum(one.running_rate for one in book.placements.values() if one.terms.pool == pool)
 
 
 def pools_of(uses: Iterable[PoolUse], names: Iterable[str]) -> tuple[PoolUse, ...]:

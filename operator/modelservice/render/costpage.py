@@ -9,7 +9,7 @@ from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Phase, St
 from modelservice.domain.money import format_amount
 from modelservice.domain.utilization import PoolUse
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
-from modelservice.render.costtext import NOTHING, column, say_extras, say_forecast, say_terms, share
+from modelservice.render.costtext import NOTHING, column, say_extras, say_forecast, say_per_thousand, say_terms, share
 from modelservice.render.markup import Content, Markup, element
 from modelservice.render.style import STYLE
 
@@ -125,17 +125,24 @@ def _table(statement: Statement, by: By, title: str) -> Markup:
     dearest = max([1, *(entry.spent for entry in entries)])
     spending = _grouped([*(entry.spent for entry in entries), statement.spent])
     holding = _grouped([*(entry.held for entry in entries), statement.held])
-    figures = (f"Spent {statement.currency}", "Share", f"Held {statement.currency}")
+    known = any(entry.per_thousand is not None for entry in entries)
+    each: list[list[str]] = [[say_per_thousand(entry)] if known else [] for entry in entries]
+    figures = (
+        f"Spent {statement.currency}",
+        "Share",
+        f"Held {statement.currency}",
+        *(["Per 1,000 requests"] if known else []),
+    )
     rows = [
         element(
             "tr",
             element("th", entry.name, scope="row"),
             element("td", _bar(entry.spent, dearest), class_="bar"),
-            _numbers(spent, share(entry.spent, statement.spent), held),
+            _numbers(spent, share(entry.spent, statement.spent), held, *cost),
         )
-        for entry, spent, held in zip(entries, spending, holding, strict=False)
+        for entry, spent, held, cost in zip(entries, spending, holding, each, strict=False)
     ]
-    total = _numbers(spending[-1], share(statement.spent, statement.spent), holding[-1])
+    total = _numbers(spending[-1], share(statement.spent, statement.spent), holding[-1], *([""] if known else []))
     foot = element("tr", element("th", "Total", scope="row"), element("td", class_="bar"), total)
     table = element(
         "table",

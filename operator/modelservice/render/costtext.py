@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
 from modelservice.domain.budgets import override_row
-from modelservice.domain.costs import By, Denial, Phase, Statement
+from modelservice.domain.costs import By, Denial, Entry, Phase, Statement
 from modelservice.domain.forecast import Forecast
 from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
@@ -97,6 +97,11 @@ def say_forecast(statement: Statement) -> list[str]:
     return [f"forecast: {likely} by the end (p50), {most} at most (p90){until}; basis {foreseen.basis}"]
 
 
+def say_per_thousand(entry: Entry) -> str:
+    """What 1,000 requests of a service cost, nothing where that is not known."""
+    return "" if entry.per_thousand is None else format_amount(entry.per_thousand)
+
+
 def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By, uses: Sequence[PoolUse] = ()) -> str:
     """One table for each statement, one of what is refused, and one of the nodes."""
     blocks = [_table(statement, by) for statement in statements] or [NOTHING]
@@ -110,18 +115,22 @@ def tables(statements: Sequence[Statement], denials: Iterable[Denial], by: By, u
 def _table(statement: Statement, by: By) -> str:
     title = f"{shorten(statement.policy, 40)}  {format_time(statement.start)} - {format_time(statement.end)}"
     entries = statement.entries(by)
-    names = [*(shorten(entry.name, NAME_WIDTH) for entry in entries), "TOTAL"]
+    rows: list[tuple[str, ...]]
+    counted = any(entry.per_thousand is not None for entry in entries)
+    width = NAME_WIDTH - 20 if counted else NAME_WIDTH
+    names = [*(shorten(entry.name, width) for entry in entries), "TOTAL"]
     spent, held = [*(entry.spent for entry in entries), statement.spent], [*(e.held for e in entries), statement.held]
     shares = [share(amount, statement.spent) for amount in spent]
-    rows = [
-        (shorten(by.name.upper(), NAME_WIDTH), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")
-    ]
+    rows = [(shorten(by.name.upper(), width), f"SPENT {statement.currency}", "SHARE", f"HELD {statement.currency}")]
     rows += zip(names, column(spent), shares, column(held), strict=True)
+    sides = "lrrr"
+    if counted:
+        each = ["PER 1,000 REQUESTS", *map(say_per_thousand, entries), ""]
+        rows = [(*row, cost) for row, cost in zip(rows, each, strict=True)]
+        sides += "r"
     told = [*say_terms(statement), *say_extras(statement), *say_forecast(statement)]
     extras = [line for text in told for line in wrap(text, WIDTH - 1)]
-    return "\n".join(
-        (f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, "lrrr"))
-    )
+    return "\n".join((f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, sides)))
 
 
 def _refusals(denials: Sequence[Denial]) -> str:
@@ -216,6 +225,7 @@ def _statement(statement: Statement, by: By) -> dict[str, object]:
         "forecast": _forecast(statement.forecast),
         "rows": [
             {by.name: entry.name, "spent": format_amount(entry.spent), "held": format_amount(entry.held)}
+            | ({} if entry.per_thousand is None else {"perThousandRequests": say_per_thousand(entry)})
             for entry in statement.entries(by)
         ],
     }
@@ -241,13 +251,13 @@ def as_csv(statements: Iterable[Statement], by: By) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     kept = ("policy", "period_start", "period_end", "phase", "currency", by.name, "spent", "held")
-    writer.writerow((*kept, "forecast_p50", "forecast_p90"))
+    writer.writerow((*kept, "per_thousand_requests", "forecast_p50", "forecast_p90"))
     for statement in statements:
         period = (format_time(statement.start), format_time(statement.end))
         foreseen = statement.forecast
         ahead = ("", "") if foreseen is None else (format_amount(foreseen.p50), format_amount(foreseen.p90))
         for entry in statement.entries(by):
-            amounts = (format_amount(entry.spent), format_amount(entry.held), *ahead)
+            amounts = (format_amount(entry.spent), format_amount(entry.held), say_per_thousand(entry), *ahead)
             writer.writerow(
                 (statement.policy, *period, statement.phase.value, statement.currency, entry.name, *amounts)
             )

@@ -22,7 +22,9 @@ from modelservice.app import METRICS
 from modelservice.cli.fuse import METRICS as FUSE
 from modelservice.domain.book import Book, Enforcement
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import GAUGES, Reading, read_book, read_pools, read_troubles
+from modelservice.domain.gauges import GAUGES, Reading, read_book, read_pools, read_troubles, read_unit_costs
+from modelservice.domain.specs import ServiceName
+from modelservice.domain.unitcost import Minute, Tally
 from modelservice.domain.utilization import PoolUse
 
 from tests.unit.api.test_chart import CHART, REPO, of_kind, one, render
@@ -189,6 +191,7 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
 
     def read() -> Iterable[Reading]:
         yield from read_book(shifted(now), [BUDGET], now, {})
+        yield from read_unit_costs(book_of(), {ServiceName("team", "chat"): Tally((Minute(now, 36_000, 1000),))})
         yield from read_pools([PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)])
         yield from read_troubles([denial], [denial], {"team/chat": 1}, usable=True)
 

@@ -17,6 +17,7 @@ from modelservice.domain.book import Blocked, Book, Placement, Refusal, Terms, U
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.prices import Billing
 from modelservice.domain.relief import Relief
+from modelservice.domain.unitcost import Minute, Tally
 
 NOON = 1_783_684_800
 AT = "2026-07-10T12:00:00Z"
@@ -135,6 +136,19 @@ def test_a_refusal_stands_in_the_status_with_what_helps(relief: Relief | None, t
     ModelServiceStatus.model_validate(made)
     figures = {"policy": "ns/team", "blockedBy": "Limit", "need": "2.00", "have": "0.50", "currency": "USD"}
     assert made["refusal"] == {**figures, "replicas": 1, **told}
+
+
+def test_what_requests_cost_is_told_while_it_is_known() -> None:
+    world, draft = scene()
+    told = {"currency": "USD", "hourly": "0.00", "spent": "0.00", "perThousandRequests": "0.01", "asOf": AT}
+    world.tallies[draft.service.name] = Tally((Minute(NOON, 36_000, 1000),))
+    first = status({**TRAINS_ONLY, "status": {"cost": {**told, "asOf": "x"}}}, draft, ServicePlan(), world, ())["cost"]
+    assert first["perThousandRequests"] == "0.01"
+    world.tallies[draft.service.name] = Tally((Minute(NOON, 36_001, 1000),))
+    assert status({**TRAINS_ONLY, "status": {"cost": told}}, draft, ServicePlan(), world, ())["cost"] == told
+    world.tallies.clear()
+    gone = status({**TRAINS_ONLY, "status": {"cost": told}}, draft, ServicePlan(), world, ())["cost"]
+    assert "perThousandRequests" not in gone
 
 
 @pytest.mark.parametrize("phase", ["Running", "Failed"])

@@ -10,9 +10,9 @@ from modelservice.domain.costs import (
     Denial,
     Phase,
     Statement,
+    complete,
     concerning,
     draw_up,
-    foresee,
     holds,
     parse_by,
     pools_in,
@@ -217,10 +217,13 @@ def test_refusals_concern_the_present_period_of_their_budget_only() -> None:
     assert concerning([denial], select(statements(), period="previous")) == ()
 
 
-def test_only_an_open_period_has_a_forecast() -> None:
+def test_only_an_open_period_is_completed_by_what_is_known_now() -> None:
     foreseen = Forecast(40 * UNITS, 60 * UNITS, None, Basis.CURRENT_RATE)
     known = {("team/monthly", JULY): foreseen, ("team/monthly", JUNE): foreseen}
-    assert [each.forecast for each in foresee(statements(), known)] == [None, None, foreseen]
+    daily, june, july = complete(statements(), known, {("team/chat", "USD"): 7, ("team/embed", "EUR"): 8})
+    assert [each.forecast for each in (daily, june, july)] == [None, None, foreseen]
+    assert [(e.name, e.per_thousand) for e in july.entries(SERVICE)] == [("team/chat", 7), ("team/embed", None)]
+    assert {e.per_thousand for each in (june, july) for e in (*june.entries(SERVICE), *each.entries(POOL))} == {None}
 
 
 def test_the_pools_of_statements_are_those_with_money_in_them() -> None:

@@ -21,6 +21,7 @@ from modelservice.domain.gauges import (
     LIMIT,
     NODES,
     NODES_RATE,
+    PER_THOUSAND,
     PERIOD_END,
     PERIOD_START,
     POSTED,
@@ -43,8 +44,11 @@ from modelservice.domain.gauges import (
     read_pools,
     read_prices,
     read_troubles,
+    read_unit_costs,
 )
+from modelservice.domain.specs import ServiceName
 from modelservice.domain.tariff import Offer, Tariff, unknown
+from modelservice.domain.unitcost import Minute, Tally
 from modelservice.domain.utilization import PoolUse
 
 from tests.unit.domain.costbooks import AUGUST, JULY, NOW, book_of
@@ -52,6 +56,7 @@ from tests.unit.domain.specs import pool
 
 PEAKS = {"team/monthly": 20_000_000}
 USE = PoolUse("cpu", "USD", 2, 8_000_000, 3_000_000)
+TALLIES = {ServiceName("team", name): Tally((Minute(NOW, 36_000, 1000),)) for name in ("chat", "gone")}
 MONTHLY = ("team/monthly", "USD")
 OFFERS = {"OnDemand": Offer(4_000_000, "list", 2, NOW - 60, NOW + 60), "Spot": Offer(1, "list", 3, NOW - 90)}
 PRICED_POOL = replace(pool(), tariff=Tariff(OFFERS, {"OnDemand": 4_000_000, "Spot": 1}, known_until=NOW + 600))
@@ -110,6 +115,11 @@ def test_the_forecast_is_that_of_the_status() -> None:
     assert values(seen, EXHAUSTED) == {("team/monthly",): told.exhausts_at}
     enough = replace(book_of(), accounts=(replace(book_of().accounts[1], base=10**15),))
     assert values(list(read_book(enough, ["team/monthly"], NOW, PEAKS)), EXHAUSTED) == {}
+
+
+def test_what_requests_cost_is_shown_for_services_in_the_book_of_which_it_is_known() -> None:
+    seen = list(read_unit_costs(book_of(), {**TALLIES, ServiceName("team", "embed"): Tally()}))
+    assert values(seen, PER_THOUSAND) == {("team/chat", "USD"): 10_000}
 
 
 def test_nodes_are_compared_with_what_is_charged_for_them() -> None:
@@ -172,6 +182,7 @@ def test_every_gauge_has_a_reading_with_its_labels() -> None:
         *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
         *read_prices([PRICED_POOL], NOW),
         *read_pools([USE]),
+        *read_unit_costs(book_of(), TALLIES),
     ]
     assert {reading.gauge for reading in seen} == set(GAUGES)
     assert all(len(reading.labels) == len(reading.gauge.labels) for reading in seen)

@@ -157,6 +157,12 @@ def test_a_forecast_that_uses_the_limit_up_stays_on_the_axis_from_then_on() -> N
     assert gone == pytest.approx((pace["x1"] + (pace["x2"] - pace["x1"]) * 11.5 / 31, pace["y2"]), abs=0.01)
 
 
+def test_the_page_says_what_requests_cost_where_that_is_known() -> None:
+    text = words(parse(page([july(per_thousand={"team/chat": 27_777})], [], [], NOW)))
+    assert "Per 1,000 requests team/chat 27.100000 99.1% 4.06 0.027777 team/embed 0.250278 0.9% 0.05 Total" in text
+    assert "Per 1,000 requests" not in page([july()], [], [], NOW)
+
+
 def test_the_page_says_what_is_foreseen_and_what_idle_nodes_cost() -> None:
     foreseen = Forecast(40 * UNITS, 60 * UNITS, None, Basis.CURRENT_RATE)
     use = PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)

@@ -52,6 +52,20 @@ def test_what_is_not_foreseen_is_shown_as_nothing_and_never_as_zero() -> None:
     assert (first["forecast_p50"], first["forecast_p90"]) == ("", "")
 
 
+def test_what_requests_cost_is_a_column_where_it_is_known() -> None:
+    july = replace(monthly()[0], per_thousand={"team/chat": 27_777})
+    assert tables([july], [], SERVICE).endswith(
+        "SERVICE     SPENT USD   SHARE  HELD USD  PER 1,000 REQUESTS\n"
+        "team/chat   27.100000   99.1%      4.06            0.027777\n"
+        "team/embed   0.250278    0.9%      0.05\n"
+        "TOTAL       27.350278  100.0%      4.11\n"
+    )
+    rows = json.loads(as_json([july], [], SERVICE, NOW))["statements"][0]["rows"]
+    assert [row.get("perThousandRequests") for row in rows] == ["0.027777", None]
+    lines = csv.DictReader(io.StringIO(as_csv([july], SERVICE)))
+    assert [line["per_thousand_requests"] for line in lines] == ["0.027777", ""]
+
+
 def test_nodes_stand_against_what_is_charged_for_them() -> None:
     uses = [PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS), PoolUse("l4", "USD", 0, 0, UNITS // 4)]
     assert tables([], [], SERVICE, uses).endswith(
@@ -140,6 +154,7 @@ def test_no_line_is_wider_than_a_terminal(by: By) -> None:
     denial = replace(DENIAL, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
     use = PoolUse("q" * 63, "USD", 10**6, 10**17 + 1, 10**17 + 1)
     long = replace(long, forecast=Forecast(10**17 + 1, 10**17 + 1, NOW, Basis.CURRENT_RATE))
+    long = replace(long, per_thousand={key.service: 10**9 + 1})
     text = tables([long], [denial], by, [use])
     assert max(map(len, text.splitlines())) <= WIDTH
 
