@@ -127,9 +127,9 @@ def test_overrides_of_a_period_are_told_with_their_time_and_reason() -> None:
 def test_a_budget_that_began_within_its_period_says_since_when_it_counts() -> None:
     july = replace(monthly()[0], since=JULY + 3600)
     said = "counted since 2026-07-01T01:00:00Z, when the budget began: earlier costs are not in it"
-    assert f"\n{said}\n" in tables([july], [], By.SERVICE)
-    assert json.loads(as_json([july], [], By.SERVICE, NOW))["statements"][0]["countedSince"] == "2026-07-01T01:00:00Z"
-    assert "countedSince" not in as_json(monthly(), [], By.SERVICE, NOW)
+    assert f"\n{said}\n" in tables([july], [], SERVICE)
+    assert json.loads(as_json([july], [], SERVICE, NOW))["statements"][0]["countedSince"] == "2026-07-01T01:00:00Z"
+    assert "countedSince" not in as_json(monthly(), [], SERVICE, NOW)
 
 
 def test_what_is_carried_over_is_told_in_words_and_as_one_figure() -> None:
