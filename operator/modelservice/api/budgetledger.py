@@ -157,14 +157,35 @@ class LedgerFreeze(Shape):
     because: Annotated[str, Field(max_length=4096, description="What is missing, and what was added for it.")]
 
 
+class Posted(Shape):
+    """What one account had come to."""
+
+    start: Annotated[Seconds, Field(description="The first second of its period.")]
+    amount: Annotated[Micros, Field(description="What was posted in it, in micro-units.")]
+
+
+class HourlyCosts(Shape):
+    """What one policy has cost hour by hour, at most in the last 28 days."""
+
+    policy: Annotated[PolicyName, Field(description="The BudgetPolicy, as namespace/name, or the ClusterBudgetPolicy.")]
+    since: Annotated[int, Field(ge=0, le=10**8, description="The first hour, counted since 1970 in UTC.")]
+    at: Annotated[Seconds, Field(description="Through when costs are counted; the last hour is not over.")]
+    costs: Annotated[
+        tuple[Micros, ...], Field(max_length=672, description="In micro-units, hour by hour."), ATOMIC
+    ] = ()
+    posted: Annotated[
+        tuple[Posted, ...], Field(max_length=100, description="What its accounts had come to by then."), ATOMIC
+    ] = ()
+
+
 class BudgetLedger(Shape):
     """The book of the operator: money posted and held, per policy and period. Only the operator writes it."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "has(self.book) != has(self.page)",
-                "A BudgetLedger must have exactly one of book (open) and page (sealed).",
+                "[has(self.book), has(self.page), has(self.history)].filter(one, one).size() == 1",
+                "A BudgetLedger must have exactly one of book (open), page (sealed) and history (hourly costs).",
             )
         )
     )
@@ -178,3 +199,8 @@ class BudgetLedger(Shape):
         Field(description="Only beside a book: that it was lost, put back or changed, and nobody has acknowledged it."),
     ] = None
     page: Annotated[Account | None, Field(description="One account of a period that is over, or a part of it.")] = None
+    history: Annotated[
+        tuple[HourlyCosts, ...] | None,
+        Field(max_length=100, description="Hourly costs, for forecasts; only in the object named history."),
+        ATOMIC,
+    ] = None

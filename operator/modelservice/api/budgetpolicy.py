@@ -278,8 +278,11 @@ class ForecastStatus(Shape):
         Field(description="When spending that leads to p90 reaches the limit; absent when it does not in the period."),
     ] = None
     basis: Annotated[
-        Literal["CurrentRate"],
-        Field(description="CurrentRate: p50 goes on at the present rate, p90 with maxReplicas of every service."),
+        Literal["CurrentRate", "History"],
+        Field(
+            description="CurrentRate: p50 goes on at the present rate, p90 with maxReplicas of every service. "
+            "History: both follow from the hourly costs of ten days or more."
+        ),
     ]
 
 

@@ -65,7 +65,7 @@ def object_schema(kind: Kind) -> dict[str, Any]:
     if kind.has_status:
         properties["status"] = without_defaults(properties["status"])
     else:
-        for name in properties.keys() & {"book", "page"}:
+        for name in properties.keys() & {"book", "page", "history"}:
             properties[name] = without_defaults(properties[name])
     schema["required"] = [name for name in schema.get("required", ()) if name != "metadata"]
     if not schema["required"]:

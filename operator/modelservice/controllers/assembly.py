@@ -14,6 +14,8 @@ from modelservice.controllers.computepool import ComputePools
 from modelservice.controllers.gather import Rules
 from modelservice.controllers.gauges import Gauges
 from modelservice.controllers.heartbeats import Absences
+from modelservice.controllers.historian import EVERY_SECONDS as KEEP_SECONDS
+from modelservice.controllers.historian import Historian
 from modelservice.controllers.modelservice import ModelServices
 from modelservice.controllers.pages import SWEEP_SECONDS, Pages
 from modelservice.controllers.planning import Planner
@@ -139,6 +141,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         wake_policies,
         rules=Rules(settings.budget_required, tuple(settings.cost_labels.split())),
     )
+    historian = Historian(world, tools.kube, settings.namespace, KEEP_SECONDS * scale)
     services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events)
     return Assembly(
         _sources(world, queue, bookkeeper, GATHER_SECONDS * scale),
@@ -152,7 +155,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
             ).reconcile,
             "ComputePool": ComputePools(world, tools.statuses).reconcile,
         },
-        (planner.run, safeguards.run, pages.run),
+        (planner.run, safeguards.run, pages.run, historian.run),
         Gauges(world, settings.namespace).read,
     )
 

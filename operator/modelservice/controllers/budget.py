@@ -174,7 +174,13 @@ class Budgets:
     def _forecast(self, policy: Policy | None, now: int) -> Forecast | None:
         if policy is None or self.world.book is None:
             return None
-        return forecast(self.world.book, policy.name, now, self.world.peaks.get(policy.name, 0))
+        return forecast(
+            self.world.book,
+            policy.name,
+            now,
+            self.world.peaks.get(policy.name, 0),
+            self.world.history.get(policy.name),
+        )
 
     def _figures(
         self, obj: Object, seen: Figures | None, foreseen: Forecast | None, now: int, *, kept: bool

@@ -38,7 +38,7 @@ class Gauges:
             return
         policies = [f"{ref.namespace}/{ref.name}" for ref in world.caches.policies.refs()]
         policies += [ref.name for ref in world.caches.cluster_policies.refs()]
-        yield from read_book(world.book, policies, world.now(), world.peaks)
+        yield from read_book(world.book, policies, world.now(), world.peaks, world.history)
         yield from read_evidence(world.book, world.ledger(self.namespace))
         yield from read_pools(self._pools(world.book))
         yield from read_unit_costs(world.book, world.tallies)

@@ -10,6 +10,7 @@ from modelservice.controllers.observation import has_ended, pod_of, trouble_of
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.demand import Memory
+from modelservice.domain.history import Series
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.planner import Plan
 from modelservice.domain.pricetable import Table
@@ -87,6 +88,7 @@ class World:
     refusals: Mapping[str, Any] = field(default_factory=dict)
     objections: Mapping[str, tuple[Objection, ...]] = field(default_factory=dict)
     tallies: dict[ServiceName, Tally] = field(default_factory=dict)
+    history: Mapping[str, Series] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
     reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from modelservice.domain.book import Account, Book
+from modelservice.domain.history import Series, outlook
 from modelservice.domain.money import HOUR, cost
 
 
@@ -16,6 +17,7 @@ class Basis(StrEnum):
     """What a forecast follows from."""
 
     CURRENT_RATE = "CurrentRate"
+    HISTORY = "History"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +33,35 @@ class Forecast:
     basis: Basis
 
 
-def forecast(book: Book, policy: str, now: int, peak: int = 0) -> Forecast | None:
+def forecast(book: Book, policy: str, now: int, peak: int = 0, past: Series | None = None) -> Forecast | None:
     """The forecast for the policy's current period; None when it has no account at ``now``.
 
     ``peak`` is the rate that its services reach at most (see ``peaks``). From what is posted at ``now`` on, p50
     goes on at the present rate and p90 at the peak, which ``max_rate`` bounds. Pods that are being stopped cost what
-    is committed to them. A limit that binds is not passed: both are cut there, and never below what is spent and held.
+    is committed to them. Where the hourly costs of the ``past`` are known for long enough, both follow from these (see
+    ``history.outlook``), and the peak only bounds them. A limit that binds is not passed: both are cut there, and never
+    below what is spent and held.
     """
     at = max(now, book.time)
     account = book.account_at(policy, at)
     if account is None:
         return None
-    fixed = book.posted(account, at) + _stopping(book, account, at)
+    posted = book.posted(account, at)
+    fixed = posted + _stopping(book, account, at)
     steady = _running(book, policy)
     most = max(steady, peak if account.max_rate is None else min(peak, account.max_rate))
     likely, cautious = (fixed + cost(rate, at, account.end) for rate in (steady, most))
-    until = _reached(account, fixed, most, at)
+    pace, basis = most, Basis.CURRENT_RATE
+    foreseen = None if past is None else outlook(past.whole, account.end - at)
+    if foreseen is not None:
+        rest = account.end - at
+        likely, cautious = (max(fixed, min(posted + part, cautious)) for part in foreseen)
+        pace, basis = -(-(cautious - fixed) * HOUR // rest), Basis.HISTORY
+    until = _reached(account, fixed, pace, at)
     if account.binds:
         bound = max(account.limit, book.worst(account))
         likely, cautious = min(likely, bound), min(cautious, bound)
-    return Forecast(likely, cautious, until, Basis.CURRENT_RATE)
+    return Forecast(likely, cautious, until, basis)
 
 
 def _running(book: Book, policy: str) -> int:

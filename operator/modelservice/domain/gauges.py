@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .book import Account, Book, CostKey
 from .costs import By, Denial, group
 from .forecast import Forecast, forecast
+from .history import Series
 from .integrity import facts_of
 from .specs import Pool, ServiceName
 from .unitcost import Tally, per_thousand
@@ -159,10 +160,12 @@ GAUGES = (
 )
 
 
-def read_book(book: Book, policies: Collection[str], now: int, peaks: Mapping[str, int]) -> Iterator[Reading]:
+def read_book(
+    book: Book, policies: Collection[str], now: int, peaks: Mapping[str, int], history: Mapping[str, Series]
+) -> Iterator[Reading]:
     """The book's own figures, and those of the accounts in which the policies that exist are at ``now``.
 
-    ``peaks`` are the rates that the services of each policy reach at most, for its forecast.
+    ``peaks`` are the rates that the services of each policy reach at most, ``history`` its hourly costs, for forecasts.
     """
     yield Reading(UNITS, (), sum(len(placement.units) for placement in book.placements.values()))
     yield Reading(SEEN, (), book.time)
@@ -170,7 +173,7 @@ def read_book(book: Book, policies: Collection[str], now: int, peaks: Mapping[st
         account = book.account_at(policy, max(now, book.time))
         if account is not None:
             yield from _read_account(book, account)
-            foreseen = forecast(book, policy, now, peaks.get(policy, 0))
+            foreseen = forecast(book, policy, now, peaks.get(policy, 0), history.get(policy))
             if foreseen is not None:
                 yield from _read_forecast((policy, account.currency), foreseen)
 

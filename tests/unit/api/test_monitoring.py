@@ -195,7 +195,7 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
     denial = Denial("team/chat", BUDGET, "Rate", 2, 1, "USD", 1)
 
     def read() -> Iterable[Reading]:
-        yield from read_book(shifted(now), [BUDGET], now, {})
+        yield from read_book(shifted(now), [BUDGET], now, {}, {})
         yield from read_unit_costs(book_of(), {ServiceName("team", "chat"): Tally((Minute(now, 36_000, 1000),))})
         yield from read_pools([PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)])
         yield from read_troubles([denial], [denial], {"team/chat": 1}, usable=True)
@@ -249,7 +249,7 @@ async def test_the_alerts_that_fit_the_book_are_pending_and_no_others(tmp_path: 
     def read() -> Iterable[Reading]:
         _, changes, denials, unheld, _ = case
         denied = [Denial("team/chat", BUDGET, "Limit", 2, 1, "USD", denials)] if denials else []
-        yield from read_book(shifted(now, **changes), [BUDGET], now, {})
+        yield from read_book(shifted(now, **changes), [BUDGET], now, {}, {})
         yield from read_troubles(denied, [], {"team/chat": unheld}, usable=not unheld)
 
     async with prometheus(tmp_path, read) as ask:

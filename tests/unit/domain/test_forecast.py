@@ -8,10 +8,12 @@ import pytest
 from modelservice.domain.book import Book, Enforcement
 from modelservice.domain.forecast import Basis, Forecast, forecast
 from modelservice.domain.funding import drain
+from modelservice.domain.history import Series
 from modelservice.domain.ledger import advance, close, prove, set_policies
 
 from tests.unit.domain.books import FOR_ONE, MONTH_END, NOW, SECOND, TEAM, WORK, admitted, opened, policy, terms, worst
 
+HOUR = 3600
 REST = MONTH_END - NOW
 
 
@@ -108,3 +110,26 @@ def test_a_pod_that_is_not_on_a_node_yet_costs_from_now_on() -> None:
     waiting = admitted(opened(policy()), "a")
     assert told(waiting, NOW + 100).p50 == REST - 100
     assert WORK in waiting.placements
+
+
+DAYS = Series(NOW // HOUR - 240, NOW, (36,) * 240)
+"""Ten days of 36 micro-units an hour, a hundredth of what the pod of these tests costs."""
+
+
+def test_ten_days_of_hourly_costs_take_the_place_of_the_present_rate() -> None:
+    book = running()
+    made = forecast(book, TEAM, NOW, 9 * SECOND, DAYS)
+    assert made == Forecast(REST // 100, REST // 100, None, Basis.HISTORY)
+    short = replace(DAYS, costs=DAYS.costs[1:])
+    assert forecast(book, TEAM, NOW, 9 * SECOND, short) == forecast(book, TEAM, NOW, 9 * SECOND)
+
+
+def test_history_is_added_to_what_is_posted_and_bounded_by_the_peak_and_the_limit() -> None:
+    late = advance(running(), NOW + HOUR)
+    made = forecast(late, TEAM, NOW + HOUR, 0, replace(DAYS, at=NOW + HOUR, costs=(*DAYS.costs, 36)))
+    assert made is not None
+    assert made.p50 == HOUR + (REST - HOUR) // 100
+    dear = replace(DAYS, costs=(10**9,) * 240)
+    assert forecast(running(), TEAM, NOW, 2 * SECOND, dear) == Forecast(2 * REST, 2 * REST, None, Basis.HISTORY)
+    tight = forecast(running(FOR_ONE), TEAM, NOW, 2 * SECOND, dear)
+    assert tight == Forecast(FOR_ONE, FOR_ONE, NOW + FOR_ONE // 2, Basis.HISTORY)

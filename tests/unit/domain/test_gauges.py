@@ -67,7 +67,7 @@ def values(readings: list[Reading], gauge: Gauge) -> dict[tuple[str, ...], int]:
 
 
 def test_the_readings_are_the_figures_counted_by_hand() -> None:
-    seen = list(read_book(book_of(), ["team/monthly"], NOW, PEAKS))
+    seen = list(read_book(book_of(), ["team/monthly"], NOW, PEAKS, {}))
     assert values(seen, LIMIT) == {(*MONTHLY, "Hard"): 100_000_000}
     assert values(seen, POSTED) == {MONTHLY: 27_350_278}
     assert values(seen, HELD) == values(seen, COMMITTED) == {MONTHLY: 4_110_000}
@@ -99,7 +99,7 @@ def test_what_is_lent_is_held_and_available() -> None:
         for one in book.placements.values()
     ]
     lent = replace(book, placements={one.name: one for one in longer})
-    seen, before = (list(read_book(each, ["team/monthly"], NOW, PEAKS)) for each in (lent, recall(lent)))
+    seen, before = (list(read_book(each, ["team/monthly"], NOW, PEAKS, {})) for each in (lent, recall(lent)))
     assert values(seen, AVAILABLE) == values(before, AVAILABLE)
     assert values(seen, COMMITTED) == values(before, COMMITTED) == values(before, HELD)
     assert values(seen, HELD)[MONTHLY] > values(before, HELD)[MONTHLY]
@@ -107,14 +107,14 @@ def test_what_is_lent_is_held_and_available() -> None:
 
 def test_the_forecast_is_that_of_the_status() -> None:
     told = forecast(book_of(), "team/monthly", NOW, 20_000_000)
-    seen = list(read_book(book_of(), ["team/monthly"], NOW, PEAKS))
+    seen = list(read_book(book_of(), ["team/monthly"], NOW, PEAKS, {}))
     assert told is not None
     assert told.exhausts_at is not None
     assert values(seen, FORECAST_P50) == {MONTHLY: told.p50}
     assert values(seen, FORECAST_P90) == {MONTHLY: told.p90}
     assert values(seen, EXHAUSTED) == {("team/monthly",): told.exhausts_at}
     enough = replace(book_of(), accounts=(replace(book_of().accounts[1], base=10**15),))
-    assert values(list(read_book(enough, ["team/monthly"], NOW, PEAKS)), EXHAUSTED) == {}
+    assert values(list(read_book(enough, ["team/monthly"], NOW, PEAKS, {})), EXHAUSTED) == {}
 
 
 def test_what_requests_cost_is_shown_for_services_in_the_book_of_which_it_is_known() -> None:
@@ -130,24 +130,24 @@ def test_nodes_are_compared_with_what_is_charged_for_them() -> None:
 
 
 def test_the_figures_are_those_of_the_book_whatever_the_time_is() -> None:
-    early, late = (list(read_book(book_of(), ["team/monthly"], now, PEAKS)) for now in (NOW, NOW + 900))
+    early, late = (list(read_book(book_of(), ["team/monthly"], now, PEAKS, {})) for now in (NOW, NOW + 900))
     ahead = {FORECAST_P50, FORECAST_P90, EXHAUSTED}
     assert [one for one in early if one.gauge not in ahead] == [one for one in late if one.gauge not in ahead]
 
 
 def test_a_policy_that_is_gone_or_has_no_account_yet_has_no_reading() -> None:
-    assert {reading.gauge for reading in read_book(book_of(), [], NOW, PEAKS)} == {UNITS, SEEN}
-    assert {reading.gauge for reading in read_book(book_of(), ["team/new"], NOW, PEAKS)} == {UNITS, SEEN}
+    assert {reading.gauge for reading in read_book(book_of(), [], NOW, PEAKS, {})} == {UNITS, SEEN}
+    assert {reading.gauge for reading in read_book(book_of(), ["team/new"], NOW, PEAKS, {})} == {UNITS, SEEN}
 
 
 def test_the_next_period_takes_over_at_its_start() -> None:
     book = book_of()
     july = book.accounts[1]
     both = replace(book, accounts=(july, replace(july, start=AUGUST, end=AUGUST + 86_400, base=7, lines=())))
-    assert values(list(read_book(both, ["team/monthly"], AUGUST - 1, PEAKS)), LIMIT) == {
+    assert values(list(read_book(both, ["team/monthly"], AUGUST - 1, PEAKS, {})), LIMIT) == {
         (*MONTHLY, "Hard"): 100_000_000
     }
-    after = list(read_book(both, ["team/monthly"], AUGUST, PEAKS))
+    after = list(read_book(both, ["team/monthly"], AUGUST, PEAKS, {}))
     assert values(after, LIMIT) == {(*MONTHLY, "Hard"): 7}
     assert values(after, POSTED) == {MONTHLY: 0}
 
@@ -177,7 +177,7 @@ def test_the_evidence_is_what_each_period_of_the_book_has_cost_before_correction
 def test_every_gauge_has_a_reading_with_its_labels() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
     seen = [
-        *read_book(book_of(), ["team/monthly"], NOW, PEAKS),
+        *read_book(book_of(), ["team/monthly"], NOW, PEAKS, {}),
         *read_evidence(book_of(), "uid/ns"),
         *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
         *read_prices([PRICED_POOL], NOW),
