@@ -20,7 +20,7 @@ class Carried:
 
     def observe(self, world: World) -> None:
         """Debts are what sealed periods overspent, unused money is given once, and both keep the sum of the limits."""
-        book = Figures(world.stored)
+        book = self.oracle.book
         for key, row in book.accounts.items():
             self.rows[key], self.worst[key] = row, book.nominal[key]
             self.allowed[key] = max(self.allowed.get(key, 0), _most(row) - _carried(row))

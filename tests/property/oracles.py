@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from fractions import Fraction
 from itertools import pairwise
-from math import ceil
 from typing import Any
 
 from tests.property.world import SCALE, TENTHS, Pod, World
@@ -19,7 +17,7 @@ class Violation(AssertionError):
 
 def charge(rate: int, start: int, end: int) -> int:
     """Exact cost, rounded up."""
-    return ceil(Fraction(rate * max(0, end - start), 3600))
+    return (rate * max(0, end - start) + 3599) // 3600
 
 
 class Figures:

@@ -176,7 +176,8 @@ class Run:
         try:
             next(steps)
         except StopIteration:
-            world.after(rng.uniform(0.5, 1.2) * schedule.tick, lambda: self.run_pass(operator))
+            tick = schedule.tick if world.now < self.end else max(schedule.tick, STRESS.tick)
+            world.after(rng.uniform(0.5, 1.2) * tick, lambda: self.run_pass(operator))
             return
         delay = rng.uniform(0, 0.5)
         if rng.random() < schedule.pause and world.now < self.end:
