@@ -30,7 +30,7 @@ property: setup ## the property tests with N random examples: make property N=50
 	@$(PYTHON) scripts/stages.py property --examples $(or $(N),1000)
 
 mutants: setup ## break the book's rules one by one: each must be noticed, and by which seed
-	@$(VENV)/pytest -q -s tests/property/test_book_mutants.py
+	@PYTHONPATH=operator $(VENV)/python -m tests.property.mutants
 
 bench: setup ## figures of one area as JSON lines: make bench AREA=serving, AREA=ledger
 	@PYTHONPATH=operator:scripts $(if $(filter ledger,$(AREA)),.venv,.venv-workers)/bin/python -m tests.bench.$(or $(AREA),serving)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-# Seconds for one test, with its fixtures.
+# Seconds for one test, with its fixtures; one property plays all its examples.
 TIMEOUTS = {"unit": 20, "property": 300, "cluster": 120, "e2e": 300, "proof": 3600}
 
 # The workers' tests need PyTorch, which only .venv-workers has.
@@ -25,6 +25,7 @@ settings.register_profile("steady", steady)
 if wanted := os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES"):
     search = settings(steady, derandomize=False, max_examples=int(wanted), suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("search", search)
+    TIMEOUTS["property"] += int(wanted)
 settings.load_profile("search" if wanted else "steady")
 
 

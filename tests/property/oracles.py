@@ -268,7 +268,7 @@ class Oracle:
             old = before.units.get(uid)
             if old is None or old["rates"] != record["rates"] or "holdThrough" not in old:
                 continue
-            committed = min(old["holdThrough"], book.time + record.get("horizon", 3600))
+            committed = min(old["holdThrough"], book.time + old.get("horizon", 3600))
             if record.get("holdThrough", committed) < committed:
                 raise Violation(f"I2 coverage: {uid} was paid through {committed}, which was taken back")
 

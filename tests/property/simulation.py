@@ -38,7 +38,7 @@ class Shifts(Period):
 
 @dataclass(frozen=True)
 class Schedule:
-    """How rough a schedule is; seconds, and probabilities per step."""
+    """How rough a schedule is; seconds, and probabilities per step; whether users and the platform change anything."""
 
     length: int
     tick: int
@@ -49,13 +49,14 @@ class Schedule:
     fuse: bool = True
     lowered_limits: bool = True
     prices: bool = True
+    changes: bool = True
 
 
 STRESS = Schedule(3 * 3600, 60, 0.03, 2400, 0.006, 2400)
 CONTENTION = Schedule(2400, 4, 0.3, 20, 0.002, 30)
 
 
-def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
+def build(rng: Random) -> tuple[World, Spec]:
     """A world with one to three workloads that one or two policies pay for, each with its own periods."""
     lengths = rng.choice([(5400, 10800), (7200, 7200), (3600 * 24, 5400), (3600, 1800)])
     rates = [rng.choice([7, 999_983, 8_000_000, 98_320_000]) for _ in range(3)]
@@ -99,13 +100,16 @@ def build(rng: Random, schedule: Schedule) -> tuple[World, Spec]:
     return world, Spec([(begin, tuple(policies))])
 
 
+Build = Callable[[Random], tuple[World, Spec]]
+
+
 class Run:
     """One schedule of one seed."""
 
-    def __init__(self, seed: int, schedule: Schedule, faults: Faults = NONE) -> None:
+    def __init__(self, seed: int, schedule: Schedule, faults: Faults = NONE, build: Build = build) -> None:
         self.rng = Random(seed)
         self.schedule = schedule
-        self.world, self.spec = build(self.rng, schedule)
+        self.world, self.spec = build(self.rng)
         periods = {policy.name: policy.period for policy in self.spec.policies[0][1]}
         windows = {name: (p.start, p.end) for name, p in periods.items() if isinstance(p, Window)}
         self.oracle = Oracle(self.world, windows)
@@ -123,6 +127,16 @@ class Run:
             world.after(rng.uniform(0, self.schedule.tick), partial(self.run_pass, operator))
         if self.schedule.fuse:
             self.light_fuse()
+        if self.schedule.changes:
+            self._plan_changes()
+        while world.now < self.end:
+            world.run_until(min(self.end, world.now + 600 * TENTHS))
+            self.oracle.check_time()
+        self.settle()
+        return self.oracle
+
+    def _plan_changes(self) -> None:
+        rng = self.rng
         self._at_random(rng.randint(2, 10), self._change_demand)
         self._at_random(rng.randint(0, 3), self._change_limit)
         for change in (self._change_enforcement, self._change_override):
@@ -134,11 +148,6 @@ class Run:
             self._at_random(rng.randint(1, 4), partial(self._jump, operator))
         if self.schedule.prices and rng.random() < 0.5:
             self._at_random(1, self._change_price)
-        while world.now < self.end:
-            world.run_until(min(self.end, world.now + 600 * TENTHS))
-            self.oracle.check_time()
-        self.settle()
-        return self.oracle
 
     def _at_random(self, times: int, action: Callable[[], None]) -> None:
         for _ in range(times):

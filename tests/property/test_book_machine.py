@@ -1,10 +1,8 @@
 """The book as a state machine: hypothesis chooses who does the next step, who dies, and what users change."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -99,9 +97,6 @@ class BookMachine(RuleBasedStateMachine):
                 self.run.run_pass(operator)
             self.run.settle()
 
-
-# One test plays all examples, and `make property N=..` may ask for many.
-pytestmark = pytest.mark.timeout(300 + int(os.environ.get("MODELSERVICE_PROPERTY_EXAMPLES", "0")))
 
 TestBookMachine = BookMachine.TestCase
 TestBookMachine.settings = settings(stateful_step_count=40)

@@ -212,7 +212,7 @@ class Round:
         return relief
 
     def finish(self) -> None:
-        """Say which floors are not paid until the end of the period, and until when bursts may be paid at most."""
+        """Say which floors are not paid until the end of the period, and how far and from what bursts may be paid."""
         book, ahead = self.purse.book, self.ahead.book
         current = {account.key: account for account in ahead.accounts if account.covers(ahead.time)}
         left = {key: ahead.free(account) for key, account in current.items()}
@@ -227,3 +227,4 @@ class Round:
                     ask.unfunded = (*ask.unfunded, lack)
             if ask.granted > ask.floor and ask.workload in book.placements:
                 ask.through = book.placements[ask.workload].hold_through
+                ask.leave = self.purse.left_by(ask)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from modelservice.domain.book import Refusal, Terms
+from modelservice.domain.funding import Key
 from modelservice.domain.placement import Option
 from modelservice.domain.priorities import Priority
 from modelservice.domain.settlement import Funding
@@ -48,7 +50,8 @@ class Ask:
     The first `floor` pods come before the bursts of all others; for `reserved` of them money is kept until the end of
     the period. `spared` of the live ones run by break-glass: they are granted whether there is money for them or not.
     Of the granted ones `added` are new; `yielded` live ones have given way, and `waiting` pods are granted once the
-    money of others has returned. `through` is until when its pods may be paid at most.
+    money of others has returned. `through` is until when its pods may be paid at most, and `leave` what has to stay in
+    each account, in micro-units, when money is lent to them.
     """
 
     service: ServiceName
@@ -70,6 +73,7 @@ class Ask:
     waiting: int = 0
     yielded: int = 0
     through: int | None = None
+    leave: Mapping[Key, int] = field(default_factory=dict)
 
     def level(self, pods: int) -> Level:
         """How important the last one of so many pods is."""
@@ -104,4 +108,5 @@ class Ask:
             self.option.course,
             len(Priority) * burst + rank,
             self.through,
+            self.leave,
         )

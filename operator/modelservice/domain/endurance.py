@@ -8,10 +8,10 @@ times in seconds since the epoch, amounts micro-units.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .book import Account, Book, Placement
-from .funding import largest
+from .funding import Key, largest
 from .money import cost
 
 
@@ -20,12 +20,14 @@ class Loan:
     """A workload to which money may be lent.
 
     Those of a lower ``rank`` come first; within one all get the same end as far as the money goes. What is lent pays
-    for no time after ``until``, None for no bound.
+    for no time after ``until``, None for no bound. Of what is free before anything is lent, ``leave`` stays in each
+    account.
     """
 
     workload: str
     rank: int = 0
     until: int | None = None
+    leave: Mapping[Key, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Borrower:
     most: int
     time: int
     accounts: tuple[Account, ...]
+    leave: Mapping[Key, int]
 
     def demand(self, account: Account, hold: int) -> int:
         """No less than what the account has to bear beyond the present hold for one that ends at most then."""
@@ -64,8 +67,9 @@ def lend(book: Book, loans: Iterable[Loan]) -> Book:
     for loan in loans:
         if (borrower := _borrower(book, loan)) is not None:
             ranks.setdefault(loan.rank, []).append(borrower)
+    before = book
     for rank in sorted(ranks):
-        for placement in _fill(ranks[rank], book):
+        for placement in _fill(ranks[rank], before, book):
             book = book.with_placement(placement)
     return book
 
@@ -102,7 +106,7 @@ def _borrower(book: Book, loan: Loan) -> Borrower | None:
     most = min(ends) - placement.terms.billing.overrun
     if most <= placement.hold_through:
         return None
-    return Borrower(placement, placement.hold_through, most, book.time, tuple(accounts))
+    return Borrower(placement, placement.hold_through, most, book.time, tuple(accounts), loan.leave)
 
 
 def _present_and_next(book: Book, policy: str) -> Iterator[Account]:
@@ -112,16 +116,22 @@ def _present_and_next(book: Book, policy: str) -> Iterator[Account]:
         yield from (account for account in book.accounts_of(policy) if account.start == present.end)
 
 
-def _fill(borrowers: Iterable[Borrower], book: Book) -> Iterator[Placement]:
-    """Raise all holds together; those that an empty account pays for stay where they are, and the others go on."""
+def _fill(borrowers: Iterable[Borrower], before: Book, book: Book) -> Iterator[Placement]:
+    """Raise all holds together; those that an empty account pays for stay where they are, and the others go on.
+
+    ``before`` is the book in which nothing is lent yet.
+    """
     waiting = {borrower.placement.name: borrower for borrower in borrowers}
     payers = {account.key: account for borrower in waiting.values() for account in borrower.accounts}
-    free = {key: book.free(account) for key, account in payers.items()}
-    members: dict[tuple[str, int], list[Borrower]] = {key: [] for key in payers}
+    members: dict[Key, list[Borrower]] = {key: [] for key in payers}
     for borrower in waiting.values():
         for account in borrower.accounts:
             members[account.key].append(borrower)
-    levels: dict[tuple[str, int], int] = {}
+    free = {
+        key: min(book.free(account), before.free(account) - max(each.leave.get(key, 0) for each in members[key]))
+        for key, account in payers.items()
+    }
+    levels: dict[Key, int] = {}
     while waiting:
         for key, account in payers.items():
             members[key] = [each for each in members[key] if each.placement.name in waiting]

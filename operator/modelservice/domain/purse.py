@@ -70,6 +70,11 @@ class Purse:
         others = self.closed.get(account.key, 0) - self.needs.get(ask.workload, {}).get(account.key, 0)
         return refusal.need - self.book.free(account) + others
 
+    def left_by(self, ask: Ask) -> Mapping[Key, int]:
+        """What has to stay in each account when the pods that are granted to the ask are paid for longer."""
+        keep = self._keep(ask, ask.granted)
+        return keep(self.book.placements[ask.workload]) if keep is not None else {}
+
     def _after(self, book: Book | Refusal, ask: Ask) -> Purse | Refusal:
         return book if isinstance(book, Refusal) else replace(self, book=book).reserve(ask)
 

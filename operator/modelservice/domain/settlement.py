@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from modelservice.domain.book import Book, Placement, Refusal, Terms, Unit
 from modelservice.domain.endurance import Loan, keep_holds, lend, outlives, recall
-from modelservice.domain.funding import Wanted, admit, admit_all, drain, place, renew
+from modelservice.domain.funding import Key, Wanted, admit, admit_all, drain, place, renew
 from modelservice.domain.guarantee import Watch
 from modelservice.domain.ledger import (
     Policy,
@@ -36,8 +36,8 @@ class Funding:
 
     The price of `ceiling` micro-units per hour holds for pods that ask for no more than `requests` and run on the
     nodes of `selector`; `course` says how it moves. `terms` is None when the pool is not known now. Who has the lower
-    `rank` is paid first. No pod is paid for longer beyond `through`, if it is set: the money after it is for somebody
-    else.
+    `rank` is paid first. Pods are renewed no further than `through`, if it is set, and what is lent to them leaves so
+    much in each account as `leave` says: that money is for somebody else.
     """
 
     count: int
@@ -49,6 +49,7 @@ class Funding:
     course: Course = STEADY
     rank: int = 0
     through: int | None = None
+    leave: Mapping[Key, int] = field(default_factory=dict)
 
     def covers(self, pod: Pod) -> bool:
         """Whether the pod is what was priced; one that a person made or changed may ask for more."""
@@ -166,8 +167,8 @@ def _loans(stored: Book, book: Book, funding: Mapping[str, Funding], refusals: M
         grant, before = funding.get(placement.name), stored.placements.get(placement.name)
         if placement.draining or placement.name in refusals:
             continue
-        if grant is not None and grant.terms is not None and grant.count > 0 and grant.through is None:
-            yield Loan(placement.name, grant.rank, bounds.get(placement.name))
+        if grant is not None and grant.terms is not None and grant.count > 0:
+            yield Loan(placement.name, grant.rank, bounds.get(placement.name), grant.leave)
         elif grant is None and before is not None:
             yield Loan(placement.name, until=before.end_max(book.time))
 

@@ -148,9 +148,10 @@ def test_a_pod_by_break_glass_does_not_give_way() -> None:
 
 def test_what_runs_is_paid_for_longer_before_lower_bursts_which_give_way_for_it() -> None:
     views = (wants("a", 2, BATCH), wants("b", 1, CRITICAL, 0))
-    before = carried_out(seen(views, policy(3 * ONE + USD // 10)))
+    before = carried_out(seen(views, policy(3 * ONE + USD // 36)))
     assert pods_of(plan(before, NOW + 1000)) == {"a": 2, "b": 1}
-    made = plan(before, NOW + 1900)
+    # What was left at first is lent to b, which is so paid for 100 s longer.
+    made = plan(before, NOW + 1905)
     assert pods_of(made) == {"a": 1, "b": 1}
     assert of(made, "b").expiring is None
     assert made.funding["ns/a-cpu"].through == before.book.placements["ns/a-cpu"].hold_through

@@ -148,6 +148,16 @@ def test_whatever_is_lent_no_account_lends_twice_and_only_a_second_of_each_pod_i
         assert ended or min(after.free(account) for chain in chains for account in chain) <= a_second
 
 
+def test_what_a_loan_has_to_leave_stays_whoever_has_got_money_before() -> None:
+    book = filled([policy(2 * FOR_ONE + 1000)], {"team/a": 1, "team/b": 1})
+    start = book.accounts[0].key
+    leaving = Loan("team/a", rank=1, leave={start: 700})
+    assert lent(book, a=leaving) == {"team/a": HOUR, "team/b": HOUR + 1000}
+    bounded = Loan("team/b", until=NOW + FOR_ONE + 400)
+    assert lent(book, a=leaving, b=bounded) == {"team/a": HOUR + 300, "team/b": HOUR + 400}
+    assert lent(book, a=replace(leaving, leave={start: 1001})) == {"team/a": HOUR, "team/b": HOUR + 1000}
+
+
 # In a step over the book.
 
 
