@@ -37,7 +37,7 @@ MUTANTS = (
     Mutant("count ticks instead of time", Faults(count_ticks=True)),
     Mutant("hold at the spot price", Faults(cheap_rate_percent=70)),
     Mutant("hold expires while the pod lives", Faults(hold_expires=True)),
-    Mutant("no fuse", NONE, replace(STRESS, fuse=False)),
+    Mutant("no fuse", NONE, replace(STRESS, fuse=False, crash=0.02, longest_outage=10_000)),
     Mutant("endurance lent twice", Faults(lends_twice=True)),
     Mutant("local clock instead of money time", Faults(local_clock=True)),
     Mutant("release while gated", Faults(release_while_gated=True)),

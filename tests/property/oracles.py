@@ -95,6 +95,7 @@ class Oracle:
         self.observed = 0
         self.limits: dict[tuple[str, int], int] = {}
         self.exempt: set[tuple[str, int]] = set()
+        self.over: dict[tuple[str, str, int], int] = {}
         world.on_store.append(self.observe)
 
     def observe(self, world: World) -> None:
@@ -160,7 +161,7 @@ class Oracle:
                 if pod.bound is None or pod.spared_until is not None:
                     continue
                 if account["policy"] in pod.workload.policies:
-                    true[pod.workload.service] += pod.true_cost(start, end)
+                    true[pod.workload.service] += self._true_cost(pod, key, start, end)
             if "enforcement" in account:
                 continue
             if sum(true.values()) > self.limits[key] * SCALE and key not in self.exempt and key[0] not in spared:
@@ -172,6 +173,15 @@ class Oracle:
                         f"I2 coverage: {service} truly spent {spent / SCALE:.0f} in {key}, "
                         f"the book has {book.by_service[*key, service]}"
                     )
+
+    def _true_cost(self, pod: Pod, key: tuple[str, int], start: int, end: int) -> int:
+        """The scaled cost of a pod in an account so far, remembered once it is over."""
+        if (cost := self.over.get((pod.uid, *key))) is not None:
+            return cost
+        until, cost = pod.billed_until(), pod.true_cost(start, end)
+        if until is not None and until <= self.world.now:
+            self.over[pod.uid, *key] = cost
+        return cost
 
     def _solvency(self, before: Figures, book: Figures) -> None:
         """Worst <= limit, without what is posted past the end of a hold while the proof of the pod's end is awaited."""

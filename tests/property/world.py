@@ -81,6 +81,13 @@ class Pod:
     stuck: bool = False
     dear: bool = False
     spared_until: int | None = None
+    view: View | None = None
+
+    def seen(self) -> View:
+        """What a list shows of it, made once for each version."""
+        if self.view is None or self.view.version != self.version:
+            self.view = _view(self)
+        return self.view
 
     @property
     def active(self) -> bool:
@@ -208,7 +215,7 @@ class World:
 
     def list_pods(self) -> tuple[dict[str, View], int]:
         """All pods that exist, and the Date."""
-        return {pod.uid: _view(pod) for pod in self.pods.values() if pod.exists}, self.date
+        return {pod.uid: pod.seen() for pod in self.pods.values() if pod.exists}, self.date
 
     def create_pod(self, workload: str, *, dear: bool = False) -> str:
         """A pod is born gated; a dear one asks for more than its Deployment, since a person made it."""
@@ -313,7 +320,7 @@ class World:
             return
         pod.exists = False
         for observe in self.on_gone:
-            observe(_view(pod))
+            observe(pod.seen())
 
 
 def _view(pod: Pod) -> View:
