@@ -7,7 +7,7 @@ times in seconds since the epoch, amounts micro-units.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from .book import Account, Book, Placement
@@ -51,11 +51,12 @@ class Borrower:
 
 def recall(book: Book) -> Book:
     """Take all endurance back: no hold ends later than the horizon from now."""
-    for placement in book.placements.values():
+    shortened = {}
+    for name, placement in book.placements.items():
         through = book.time + placement.terms.horizon
         if placement.hold_through is not None and placement.hold_through > through:
-            book = book.with_placement(replace(placement, hold_through=through))
-    return book
+            shortened[name] = replace(placement, hold_through=through)
+    return replace(book, placements={**book.placements, **shortened}) if shortened else book
 
 
 def lend(book: Book, loans: Iterable[Loan]) -> Book:
@@ -69,8 +70,8 @@ def lend(book: Book, loans: Iterable[Loan]) -> Book:
             ranks.setdefault(loan.rank, []).append(borrower)
     before = book
     for rank in sorted(ranks):
-        for placement in _fill(ranks[rank], before, book):
-            book = book.with_placement(placement)
+        longer = {placement.name: placement for placement in _fill(ranks[rank], before, book)}
+        book = replace(book, placements={**book.placements, **longer})
     return book
 
 
@@ -122,31 +123,46 @@ def _fill(borrowers: Iterable[Borrower], before: Book, book: Book) -> Iterator[P
     ``before`` is the book in which nothing is lent yet.
     """
     waiting = {borrower.placement.name: borrower for borrower in borrowers}
-    payers = {account.key: account for borrower in waiting.values() for account in borrower.accounts}
-    members: dict[Key, list[Borrower]] = {key: [] for key in payers}
+    members: dict[Key, list[Borrower]] = {}
+    payers: dict[Key, Account] = {}
     for borrower in waiting.values():
         for account in borrower.accounts:
-            members[account.key].append(borrower)
-    free = {
-        key: min(book.free(account), before.free(account) - max(each.leave.get(key, 0) for each in members[key]))
-        for key, account in payers.items()
-    }
-    levels: dict[Key, int] = {}
+            members.setdefault(account.key, []).append(borrower)
+            payers[account.key] = account
+    free = {}
+    for key, account in payers.items():
+        leave = max(borrower.leave.get(key, 0) for borrower in members[key])
+        free[key] = min(book.free(account), before.free(account) - leave)
+    payers = _tightest(payers, members, free)
     while waiting:
+        levels = {}
         for key, account in payers.items():
-            members[key] = [each for each in members[key] if each.placement.name in waiting]
-            if members[key] and key not in levels:
+            members[key] = [borrower for borrower in members[key] if borrower.placement.name in waiting]
+            if members[key]:
                 levels[key] = _level(account, members[key], free[key])
         level = min(levels.values())
         for name, borrower in list(waiting.items()):
-            if borrower.most > level and all(levels[account.key] > level for account in borrower.accounts):
+            own = [account for account in borrower.accounts if account.key in payers]
+            if borrower.most > level and all(levels[account.key] > level for account in own):
                 continue
             del waiting[name]
             hold = max(borrower.hold, min(level, borrower.most))
             yield replace(borrower.placement, hold_through=hold)
-            for account in borrower.accounts:
+            for account in own:
                 free[account.key] -= borrower.demand(account, hold)
-        levels = {}
+
+
+def _tightest(
+    payers: Mapping[Key, Account], members: Mapping[Key, Collection[Borrower]], free: Mapping[Key, int]
+) -> dict[Key, Account]:
+    """Of accounts that pay the same for the same pods in the same period, the one with the least money."""
+    tightest: dict[Hashable, Account] = {}
+    for key, account in payers.items():
+        rates = tuple((each.placement.name, each.placement.terms.rates[account.policy]) for each in members[key])
+        alike = account.start, account.end, rates
+        if alike not in tightest or free[key] < free[tightest[alike].key]:
+            tightest[alike] = account
+    return {account.key: account for account in tightest.values()}
 
 
 def _level(account: Account, members: Collection[Borrower], free: int) -> int:
