@@ -221,9 +221,12 @@ class Scene:
         return decode((await self.get("BudgetLedger", "open")).get("book") or {})
 
     async def clean(self) -> None:
-        """Delete what the namespace does not take along."""
+        """Delete what the namespace does not take along.
+
+        It goes slowly, and the next operator would miss in its own book what a budget that is still there has spent.
+        """
         for kind, namespace, name in reversed(self.made):
-            if namespace:
+            if namespace and kind != "BudgetPolicy":
                 continue
             try:
                 found = await self.kube.get(kind, namespace, name)
