@@ -108,7 +108,7 @@ class Bookkeeper:
         stored, book, date = await self._read()
         listing = await self.kube.list("Pod", label_selector=SELECTOR)
         self.world.saw_date(listing.date)
-        pods = {pod.uid: pod for pod in pods_of(listing.items)}
+        pods = {pod.uid: pod for pod in self.world.read(listing.items)}
         stored_pages = await self.pages.keep(book)
         ends = {**self.ends, **await self._proven_gone(book, pods)}
         evidence = Evidence(listing.date, pods, ends, stored_pages, self.safeguards.watch)
@@ -157,7 +157,7 @@ class Bookkeeper:
             if book is None:
                 _, book, date = await self._read()
                 listing = await self.kube.list("Pod", label_selector=SELECTOR)
-                pods = {pod.uid: pod for pod in pods_of(listing.items)}
+                pods = {pod.uid: pod for pod in self.world.read(listing.items)}
             over = {uid for placement in book.placements.values() if placement.over(date) for uid in placement.units}
             late = over - pods.keys() - self.ends.keys() - self._waited_for
             if not late or late <= (await self._proven_gone(book, pods)).keys():
