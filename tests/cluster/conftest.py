@@ -58,14 +58,14 @@ async def kube(cluster: Cluster, connections: None) -> AsyncIterator[Kube]:
 
 @pytest.fixture
 async def namespace(cluster: Cluster, kube: Kube) -> AsyncIterator[str]:
-    """A namespace of this test, in which pods can be made; no service or pod of it is left for the tests after it."""
+    """A namespace of this test, in which pods can be made; no service, budget or pod is left for the tests after it."""
     name = f"t-{secrets.token_hex(4)}"
     made = await kube.create(manifest("v1", "Namespace", name), manager="tests")
     cluster.kubectl("wait", "--for=create", "--timeout=30s", "-n", name, "serviceaccount/default")
     yield name
     await kube.delete("Namespace", "", name, uid=made.object["metadata"]["uid"])
     at_once = ("--all", "--force", "--grace-period=0", "--timeout=30s", "-n", name)
-    await asyncio.to_thread(cluster.kubectl, "delete", "modelservices,pods", *at_once)
+    await asyncio.to_thread(cluster.kubectl, "delete", "modelservices,budgetpolicies,pods", *at_once)
 
 
 def manifest(api_version: str, kind: str, name: str, namespace: str = "", **more: Any) -> dict[str, Any]:
