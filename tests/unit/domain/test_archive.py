@@ -83,6 +83,9 @@ def test_an_import_raises_what_is_less_as_of_the_time_of_the_export_and_lowers_n
     assert account.short.missing == 1_000_000
     assert page.page is None
     assert [one.short for one in changes(ARCHIVE, book(closed=8_000_000), [PAGE], NOW)] == [None, None]
+    (little, _) = changes(ARCHIVE, book(closed=6_999_999), [PAGE], NOW)
+    assert little.short is not None
+    assert little.short.missing == 1
     (_, less) = changes(ARCHIVE, book(), [replace(PAGE, lines=(replace(LINE, closed=4_000_000),))], NOW)
     assert less.page is not None
     assert less.page.lines == (replace(LINE, closed=1_000_000, adjusted=0),)
