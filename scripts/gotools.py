@@ -71,6 +71,7 @@ PROGRAMS = (
         version_of="helm.sh/helm/v3",
         version_variable="helm.sh/helm/v3/internal/version.version",
     ),
+    Program("versitygw", "versitygw", TOOLS, "github.com/versity/versitygw/cmd/versitygw"),
     Program("staticcheck", "staticcheck", TOOLS, "honnef.co/go/tools/cmd/staticcheck"),
 )
 MODULES = {LOCAL: "kubernetes modules", TOOLS: "modules of the tools"}

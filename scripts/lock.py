@@ -43,7 +43,7 @@ def compile_lock(name: str, wanted: list[str], constraints: list[str]) -> None:
 
 
 def main() -> None:
-    """Write all locks; a package has the same version in each of them."""
+    """Write all locks; a package has the same version in each of them that fill one environment."""
     pyproject = tomllib.loads((REPO / "pyproject.toml").read_text())
     operator = pyproject["project"]["dependencies"]
     extras = pyproject["project"]["optional-dependencies"]
@@ -52,10 +52,10 @@ def main() -> None:
     compile_lock("dev", operator + groups["build"] + groups["test"] + groups["dev"], ["operator"])
     compile_lock("build", groups["build"], ["dev"])
     compile_lock("test", groups["test"], ["dev"])
-    compile_lock("workers", extras["workers"], ["dev"])
+    compile_lock("workers", extras["workers"], ["test", "build"])
     engines = extras["huggingface"] + extras["onnx"] + extras["openvino"]
-    compile_lock("engines", extras["workers"] + engines, ["dev", "workers"])
-    compile_lock("clients", groups["clients"], ["dev", "engines"])
+    compile_lock("engines", extras["workers"] + engines, ["test", "build", "workers"])
+    compile_lock("clients", groups["clients"], ["test", "build", "engines"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pythonenv import ENVIRONMENTS
 
 REPO = Path(__file__).resolve().parents[2]
 MOST_LINES = 500
@@ -53,17 +54,31 @@ def test_decisions_and_manifests_read_no_clock(package: str) -> None:
     assert calls == []
 
 
-def test_a_package_has_one_version_in_all_locks_and_every_one_has_a_hash() -> None:
+@pytest.mark.parametrize(
+    "locks",
+    [
+        pytest.param(("operator", *ENVIRONMENTS[0].locks), id="operator"),
+        pytest.param(ENVIRONMENTS[1].locks, id="workers"),
+    ],
+)
+def test_a_package_has_one_version_in_all_locks_of_an_environment_and_every_one_has_a_hash(
+    locks: tuple[str, ...],
+) -> None:
     versions: dict[str, set[str]] = {}
-    for lock in sorted((REPO / "requirements").glob("*.txt")):
-        text = lock.read_text().replace("\\\n", " ")
+    for lock in locks:
+        text = (REPO / "requirements" / f"{lock}.txt").read_text().replace("\\\n", " ")
         for line in text.splitlines():
             if pinned := re.match(r"([a-z0-9][\w.-]*)==(\S+) ; (.*?) --hash", re.sub(r"\s+", " ", line)):
                 versions.setdefault(f"{pinned[1]} ; {pinned[3]}", set()).add(pinned[2])
             else:
-                assert line.startswith("#"), f"{lock.name} has a line without a pinned version and hash: {line[:80]}"
+                assert line.startswith("#"), f"{lock}.txt has a line without a pinned version and hash: {line[:80]}"
     assert versions
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_each_lock_fills_an_environment() -> None:
+    locks = {lock.stem for lock in (REPO / "requirements").glob("*.txt")}
+    assert locks == {"operator", *(lock for environment in ENVIRONMENTS for lock in environment.locks)}
 
 
 def test_the_locks_name_no_index() -> None:

@@ -1,4 +1,4 @@
-"""The command line of the worker image: `serve` and `train`."""
+"""The command line of the worker image: `serve`, `train` and `fetch`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Final
 
+from prometheus_client import CollectorRegistry, start_http_server
+
 from modelservice_workers import __version__
 from modelservice_workers.common.errors import ArtifactError, HardwareError, SettingsError, WorkerError
-from modelservice_workers.common.termination import TerminationMessage, write_termination
+from modelservice_workers.common.termination import ArtifactReference, TerminationMessage, write_termination
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_MODEL_LOAD: Final = 3
 EXIT_HARDWARE: Final = 4
+EXIT_FETCH: Final = 5
 
 _USAGE: Final = """\
 usage: modelservice-worker serve [options]        serve the model at MODEL_PATH
        modelservice-worker train -- COMMAND ...   run a training command and publish its output
+       modelservice-worker fetch [options]        fetch a model into a directory
        modelservice-worker --version
 """
 
@@ -50,6 +54,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return _serve(rest, environment)
         if command == "train":
             return _train(rest, environment)
+        if command == "fetch":
+            return _fetch(rest, environment)
     except SettingsError as error:
         print(f"modelservice-worker: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -87,6 +93,28 @@ def _train(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     return launch(command, environment)
+
+
+def _fetch(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    from modelservice_workers.download.fetching import fetch  # noqa: PLC0415 - the others need no object stores
+    from modelservice_workers.download.settings import read_settings  # noqa: PLC0415
+
+    settings = read_settings(arguments, environment)
+    try:
+        fetched = fetch(settings, lambda progress: _expose(progress.registry, settings.port))
+    except ArtifactError as error:
+        _log.error("%s", error)
+        write_termination(TerminationMessage("FetchFailed", str(error)), environment)
+        return EXIT_FETCH
+    reference = ArtifactReference(fetched.address, fetched.digest, fetched.size_bytes, fetched.revision)
+    write_termination(TerminationMessage("Succeeded", artifact=reference), environment)
+    _log.info("%s is whole: %d bytes at %s.", fetched.address, fetched.size_bytes, fetched.revision)
+    return 0
+
+
+def _expose(registry: CollectorRegistry, port: int) -> None:
+    if port:
+        start_http_server(port, registry=registry)
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

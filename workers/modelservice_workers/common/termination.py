@@ -16,18 +16,19 @@ PATH_VARIABLE: Final = "MODELSERVICE_TERMINATION_LOG"
 _KEPT_CHARACTERS: Final = 256
 _LONGEST_CHARACTER_BYTES: Final = 12
 
-Outcome = Literal["Succeeded", "Interrupted", "Failed", "ModelLoadFailed", "UnsupportedHardware"]
+Outcome = Literal["Succeeded", "Interrupted", "Failed", "ModelLoadFailed", "UnsupportedHardware", "FetchFailed"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactReference:
-    """Where an artifact was published, the digest of its manifest, and its size in bytes."""
+    """Where an artifact lies, its digest, its size in bytes, and the revision of its source where it has one."""
 
     path: str
     digest: str
     size_bytes: int
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class TerminationMessage:
                 "digest": self.artifact.digest,
                 "bytes": self.artifact.size_bytes,
             }
+            if self.artifact.revision:
+                document["artifact"]["revision"] = self.artifact.revision
         if metrics:
             document["metrics"] = dict(metrics)
         if message:

@@ -1,0 +1,1 @@
+"""Fetching a model into a pod: pinned, resumed, verified, and visible only when it is whole."""
