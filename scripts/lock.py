@@ -56,6 +56,8 @@ def main() -> None:
     engines = extras["huggingface"] + extras["onnx"] + extras["openvino"]
     compile_lock("engines", extras["workers"] + engines, ["test", "build", "workers"])
     compile_lock("clients", groups["clients"], ["test", "build", "engines"])
+    for peer in ("mosec", "kserve"):
+        compile_lock(f"bench/{peer}", groups[f"bench-{peer}"], [])
 
 
 if __name__ == "__main__":
