@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -242,6 +243,33 @@ async def test_s10_a_budget_for_a_service_that_runs_counts_from_its_own_start_an
     told = parse_time(status["fundedUntil"]) or 0
     assert told <= (record.hold_through or 0) < told + 3600
     await scene.ready("chat", 1)
+
+
+async def test_a_threshold_takes_a_service_to_zero_once_and_gives_back_what_it_took(
+    scene: Scene, books: Versions
+) -> None:
+    # Two pods are paid 2.08 USD ahead, 41 % of the limit; when they have stopped nearly nothing is left of that.
+    most = {"name": "most", "atPercent": 40, "clearBelowPercent": 10, "actions": ["Notify", "ScaleToZero"]}
+    await scene.create(policy("team", scene.namespace, limit="5.00", thresholds=[most]))
+    await scene.operate()
+    children = await Versions(scene, "Deployment").start()
+    await scene.create(scene.service("chat", priority="Batch", inference={"minReplicas": 2}))
+    message = await scene.condition("chat", "BudgetAdmitted", "False", "ThresholdReached")
+    assert f"threshold most of {scene.namespace}/team was reached" in message
+
+    async def undone() -> dict[str, Any] | None:
+        rows = (await scene.get("BudgetPolicy", "team"))["status"].get("appliedActions", ())
+        return next((row for row in rows if row["effect"] == "Undone"), None)
+
+    row = await until("the threshold to be undone", undone)
+    assert row is not None
+    await scene.ready("chat", 2)
+    assert await undone() == row
+    counts = [version["spec"]["replicas"] for version in await children.stop()]
+    assert [count for count, _ in groupby(counts)][-3:] == [2, 0, 2]
+    events = (await scene.kube.list("Event", namespace=scene.namespace)).items
+    told = sorted(one["reason"] for one in events if one["reason"].startswith("BudgetThreshold"))
+    assert told == ["BudgetThresholdReached", "BudgetThresholdUndone"]
 
 
 async def test_a_child_scaled_by_hand_goes_back_and_no_extra_pod_is_ever_ungated(scene: Scene, books: Versions) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from modelservice.domain.allocation import DRAIN_MARGIN, Round
 from modelservice.domain.book import Account, Book, Refusal
+from modelservice.domain.endurance import recall
 from modelservice.domain.funding import admit
 from modelservice.domain.ledger import Policy, close
 from modelservice.domain.money import cost
@@ -77,7 +78,7 @@ class Simulation:
         evidence = Evidence(self.now, dict(self.pods), ends)
         settled = settle(self.book, self.now, evidence, self.policies, made.funding, 10)
         assert settled.book.insolvent() == ()
-        self._check_floors_first(services, settled.book)
+        self._check_floors_first(services, recall(settled.book))
         self.book = settled.book
         self.deleted = {uid: since for uid, since in self.deleted.items() if uid not in ends}
         for one in settled.ungate:
@@ -170,7 +171,7 @@ def usurped(simulation: Simulation, services: dict[str, Wanted]) -> list[str]:
         if have >= wanted.count:
             continue
         floor = have < wanted.floor
-        book, closed = simulation.book, False
+        book, closed = recall(simulation.book), False
         for other, theirs in services.items():
             if other == name or not (floor or theirs.priority.rank > wanted.priority.rank):
                 continue

@@ -39,6 +39,16 @@ class Extra(Shape):
     ended: Annotated[Seconds | None, Field(description="When it ended; absent while it counts.")] = None
 
 
+class Crossing(Shape):
+    """What a period remembers of one threshold."""
+
+    name: Annotated[Short, Field(description="The threshold of the policy.")]
+    wording: Annotated[Short, Field(description="What it said; under another wording it begins anew.")]
+    since: Annotated[Seconds, Field(description="Since when its metric has been above.")]
+    reached: Annotated[Seconds | None, Field(description="When its actions began; absent: not yet.")] = None
+    undone: Annotated[Seconds | None, Field(description="When they ended; absent: not yet.")] = None
+
+
 class CarryOver(Shape):
     """What a period leaves to later ones."""
 
@@ -76,6 +86,9 @@ class Account(Shape):
     carry_over: Annotated[
         CarryOver | None, Field(description="What it leaves to later periods; absent: only what was spent too much.")
     ] = None
+    thresholds: Annotated[
+        tuple[Crossing, ...], Field(max_length=10, description="Thresholds that were reached or are above."), ATOMIC
+    ] = ()
     max_rate: Annotated[Micros | None, Field(description="The most per hour, in micro-units; absent: no bound.")] = None
     enforcement: Annotated[
         Literal["Soft", "DryRun"] | None, Field(description="That the limit refuses nothing; absent: it does.")

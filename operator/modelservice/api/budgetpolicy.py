@@ -25,6 +25,7 @@ from modelservice.api.fields import (
 )
 from modelservice.api.meta import Conditions, ObjectMeta
 from modelservice.api.scope import ClusterScope, Scope
+from modelservice.api.thresholds import THRESHOLD_RULE, AppliedAction, Threshold
 
 
 class Window(Shape):
@@ -218,6 +219,11 @@ class BudgetSpec(Shape):
             "The minShare of all classes must not be more than 1 together.",
         ),
     ] = ()
+    thresholds: Annotated[
+        tuple[Annotated[Threshold, THRESHOLD_RULE], ...],
+        Field(max_length=10, description="What happens on the way to the limit; with DryRun it is only said."),
+        keyed("name"),
+    ] = ()
     period: Annotated[
         Period,
         Field(description="What the limit is for."),
@@ -398,6 +404,11 @@ class BudgetPolicyStatus(Shape):
     price_coverage: Annotated[
         PriceCoverage | None, Field(description="Of how many pools in the scope the price is known.")
     ] = None
+    applied_actions: Annotated[
+        tuple[AppliedAction, ...],
+        Field(max_length=10, description="The thresholds that were reached in this period."),
+        keyed("threshold"),
+    ] = ()
     would_refuse: Annotated[
         tuple[WouldRefuse, ...],
         Field(max_length=100, description="DryRun only: what Hard would refuse now, service by service."),

@@ -22,6 +22,7 @@ from modelservice.api.scope import ClusterScope
 from modelservice.api.scope import Selector as ApiSelector
 from modelservice.api.service_status import Artifact as ApiArtifact
 from modelservice.api.service_status import ModelServiceStatus
+from modelservice.api.thresholds import Threshold as ApiThreshold
 from modelservice.domain.book import HORIZON_SECONDS, Enforcement
 from modelservice.domain.demand import Scaling
 from modelservice.domain.ledger import Policy
@@ -47,6 +48,7 @@ from modelservice.domain.specs import (
     Workload,
 )
 from modelservice.domain.tariff import Tariff, fixed, quote, unknown
+from modelservice.domain.thresholds import Action, Metric, Threshold
 from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Outcome, Published, Record
 
@@ -218,8 +220,16 @@ def _policy(obj: BudgetPolicy | ClusterBudgetPolicy, period: Period | Window) ->
         horizon=spec.admission.horizon_seconds if spec.admission is not None else HORIZON_SECONDS,
         soft_limit=parse_amount(spec.soft_limit) if spec.soft_limit is not None else None,
         carry_over=CarryOver(Overspend(carry.overspend), Unused(carry.unused)) if carry is not None else DEBTS_ONLY,
+        thresholds=tuple(_threshold(one) for one in spec.thresholds),
         shares={Priority(one.priority): parse_amount(one.min_share) for one in spec.classes},
     )
+
+
+def _threshold(spec: ApiThreshold) -> Threshold:
+    """Actions in their order, whatever the order in which they were written."""
+    below = spec.at_percent if spec.clear_below_percent is None else spec.clear_below_percent
+    actions = tuple(action for action in Action if action.value in spec.actions)
+    return Threshold(spec.name, Metric(spec.metric), spec.at_percent, below, spec.for_seconds, actions)
 
 
 def _scope(obj: BudgetPolicy | ClusterBudgetPolicy) -> Scope:

@@ -100,7 +100,8 @@ class Bookkeeper:
         if any(uid not in pods for placement in book.placements.values() for uid in placement.units):
             return True
         still = self.world.freeze is not None
-        expected = settle(book, now, Evidence(now, pods, self.ends), policies, plan.funding, self.margin, frozen=still)
+        evidence = Evidence(now, pods, self.ends, foreseen=self.world.foreseen)
+        expected = settle(book, now, evidence, policies, plan.funding, self.margin, frozen=still)
         return expected.changed or bool(expected.ungate or expected.delete)
 
     async def _pass(self, plan: Plan | None, policies: tuple[Policy, ...], told: tuple[Fact, ...]) -> bool:
@@ -111,7 +112,7 @@ class Bookkeeper:
         pods = {pod.uid: pod for pod in self.world.read(listing.items)}
         stored_pages = await self.pages.keep(book)
         ends = {**self.ends, **await self._proven_gone(book, pods)}
-        evidence = Evidence(listing.date, pods, ends, stored_pages, self.safeguards.watch)
+        evidence = Evidence(listing.date, pods, ends, stored_pages, self.safeguards.watch, self.world.foreseen)
         version = stored["metadata"].get("resourceVersion", "")
         running = sum(pod.node is not None and not pod.terminal for pod in pods.values())
         found = await self.auditor.examine(version, book, told, running)

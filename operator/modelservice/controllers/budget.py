@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,14 @@ from modelservice.controllers.world import World
 from modelservice.domain.book import Blocked
 from modelservice.domain.budgets import (
     Figures,
+    action_rows,
     figures,
     judge_budget,
     judge_soft_limit,
     objection_text,
     override_row,
     override_text,
+    threshold_text,
     told_until,
 )
 from modelservice.domain.conditions import Condition
@@ -30,6 +33,7 @@ from modelservice.domain.guarantee import judge_guarantee, weak_pods, worst_case
 from modelservice.domain.ledger import Policy
 from modelservice.domain.money import format_amount
 from modelservice.domain.rehearsal import Objection
+from modelservice.domain.thresholds import Action
 from modelservice.domain.times import format_time
 from modelservice.kit.cache import Cache
 from modelservice.kit.controller import Result
@@ -101,6 +105,7 @@ class Budgets:
             **self._figures(obj, seen, foreseen, now, kept=book is None or condition.reason == "WindowOver"),
             "guarantee": self._guarantee(policy, condition, seen, now),
             **self._coverage(policy),
+            **_actions(policy, seen),
         }
         told = {one["service"]: one for one in (obj.get("status") or {}).get("wouldRefuse") or ()}
         rows = [_objection(one, told.get(str(one.service)), now) for one in objections[:MOST_OBJECTIONS]]
@@ -108,11 +113,13 @@ class Budgets:
             made["wouldRefuse"] = rows
         before = {one["type"]: one["reason"] for one in (obj.get("status") or {}).get("conditions") or ()}
         overridden = (obj.get("status") or {}).get("override")
+        acted = (obj.get("status") or {}).get("appliedActions") or ()
         stored = await self.statuses.write(obj, made, now=now)
         self.cache.observe(stored)
         if seen is not None and _asked(overridden) != _asked(made.get("override")):
             reason = "BudgetOverrideEnded" if seen.account.extra is None else "BudgetOverrideStarted"
             self.events.emit(obj, reason=reason, message=override_text(seen.account), warning=True)
+        self._tell_of_thresholds(obj, policy, seen, acted)
         for one in conditions:
             if one.reason not in (before.get(one.type), "WouldRefuse") and one.status == "False":
                 self.events.emit(obj, reason=f"Budget{one.reason}", message=one.message, warning=True)
@@ -121,6 +128,22 @@ class Budgets:
                 text = objection_text(objection)
                 self.events.emit(obj, reason="BudgetWouldRefuse", message=text, warning=True)
         return Result(REFRESH_SECONDS)
+
+    def _tell_of_thresholds(
+        self, obj: Object, policy: Policy | None, seen: Figures | None, before: Iterable[Object]
+    ) -> None:
+        """An Event for each threshold with Notify that was reached or undone since the last write of the status."""
+        if policy is None or seen is None:
+            return
+        known = {(row["threshold"], row["since"], row["effect"]) for row in before}
+        thresholds = {threshold.name: threshold for threshold in policy.thresholds}
+        for row in action_rows(policy, seen.account):
+            threshold = thresholds[row["threshold"]]
+            if Action.NOTIFY in threshold.actions and (threshold.name, row["since"], row["effect"]) not in known:
+                undone = row["effect"] == "Undone"
+                reason = "BudgetThresholdUndone" if undone else "BudgetThresholdReached"
+                text = threshold_text(threshold, seen.account, row["effect"])
+                self.events.emit(obj, reason=reason, message=text, warning=not undone)
 
     def _policy(self, obj: Object) -> tuple[Policy | None, str]:
         try:
@@ -229,6 +252,11 @@ class Budgets:
         return known["available"] != format_amount(seen.available) and moved(
             known["available"], seen.available, None, now
         )
+
+
+def _actions(policy: Policy | None, seen: Figures | None) -> dict[str, Any]:
+    rows = action_rows(policy, seen.account) if policy is not None and seen is not None else []
+    return {"appliedActions": rows} if rows else {}
 
 
 def _foreseen(foreseen: Forecast) -> dict[str, str]:

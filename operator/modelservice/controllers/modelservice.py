@@ -29,6 +29,7 @@ WARNINGS = frozenset(
         "Displaced",
         "FloorUnfundable",
         "RateLimited",
+        "ThresholdReached",
         "BudgetRequired",
         "CurrencyMismatch",
         "LedgerFull",

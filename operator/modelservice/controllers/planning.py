@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,12 +17,15 @@ from modelservice.controllers.signals import read
 from modelservice.controllers.world import World, service_name
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
+from modelservice.domain.forecast import forecast
+from modelservice.domain.ledger import Policy
 from modelservice.domain.peaks import peak_rates
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.rehearsal import Objection, rehearse
 from modelservice.domain.relief import relieve, shortages
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import Role, Service, ServiceName
+from modelservice.domain.thresholds import Metric
 from modelservice.domain.unitcost import Tally, count, per_thousand, serving_rates
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.errors import ApiError
@@ -104,6 +107,7 @@ class Planner:
         changed = self._adopt(drafts, made) | news
         self.world.peaks = peak_rates(seen, made)
         changed |= self._relieve(seen, made)
+        self.world.foreseen = self._foresee(listed.policies)
         self._rehearse(seen)
         if await self.bookkeeper.settle(made, listed.policies):
             self.meter.count("book_writes_total")
@@ -127,6 +131,19 @@ class Planner:
         ended = world.clock.monotonic()
         self._rests_until = ended + RELIEF_SHARE * (ended - begun)
         return {name for name in before.keys() | world.reliefs.keys() if before.get(name) != world.reliefs.get(name)}
+
+    def _foresee(self, policies: Iterable[Policy]) -> Mapping[str, int]:
+        """The p90 of the period's total for each budget of which a threshold asks for it."""
+        book, now = self.world.book, self.world.now()
+        found: dict[str, int] = {}
+        for policy in policies:
+            asked = any(threshold.metric is Metric.FORECAST for threshold in policy.thresholds)
+            if book is None or not asked:
+                continue
+            peak, history = self.world.peaks.get(policy.name, 0), self.world.history.get(policy.name)
+            told = forecast(book, policy.name, now, peak, history)
+            found |= {policy.name: told.p90} if told is not None else {}
+        return found
 
     def _rehearse(self, seen: Snapshot) -> None:
         """Ask the budgets on trial, and have them report when they object to something else than before."""

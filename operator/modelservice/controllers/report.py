@@ -58,6 +58,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         expiring=plan.expiring,
         unfunded=max(plan.unfunded, key=lambda each: each.need - each.have, default=None),
         relief=world.reliefs.get(service.name),
+        curbed=plan.curbed,
         unpaid=plan.unpaid,
         ledger_problem=world.book_problem,
         frozen=world.freeze.text if world.freeze is not None else "",

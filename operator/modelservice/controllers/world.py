@@ -91,6 +91,7 @@ class World:
     history: Mapping[str, Series] = field(default_factory=dict)
     peaks: Mapping[str, int] = field(default_factory=dict)
     reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
+    foreseen: Mapping[str, int] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
     _seen: dict[str, _Seen] = field(default_factory=dict)

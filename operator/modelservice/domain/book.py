@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from .limits import DEBTS_ONLY, CarryOver, Extra, in_force
 from .money import cost
 from .prices import Billing
+from .thresholds import Crossing
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ class Account:
     ``max_rate`` bounds the rate of all open units together; it and the limit bind only under hard enforcement. A sealed
     account is final: its lines are the period's cost. ``since`` is set when the policy came after the period had begun:
     from then on costs are counted.
+    account is final: its lines are the period's cost. ``crossings`` are the thresholds that were reached, or soon are.
     """
 
     policy: str
@@ -212,6 +214,7 @@ class Account:
     owed: int = 0
     saved: int = 0
     since: int | None = None
+    crossings: tuple[Crossing, ...] = ()
 
     @property
     def extra(self) -> Extra | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from modelservice.domain.book import Account, Blocked, Book, Placement
+from modelservice.domain.book import Account, Blocked, Book, Enforcement, Placement
 from modelservice.domain.carryover import is_final
 from modelservice.domain.conditions import Condition
 from modelservice.domain.integrity import Freeze
@@ -14,6 +15,7 @@ from modelservice.domain.limits import Extra
 from modelservice.domain.money import HOUR, format_amount
 from modelservice.domain.periods import Window
 from modelservice.domain.rehearsal import Objection
+from modelservice.domain.thresholds import Threshold
 from modelservice.domain.times import format_time
 
 BUDGET_REASONS = frozenset(
@@ -120,6 +122,37 @@ def override_row(extra: Extra) -> dict[str, str]:
         "until": format_time(extra.override.until),
         "reason": extra.override.reason,
     }
+
+
+def action_rows(policy: Policy, account: Account) -> list[dict[str, Any]]:
+    """The thresholds that were reached in the period, as the status shows them."""
+    actions = {threshold.name: threshold.actions for threshold in policy.thresholds}
+    rows: list[dict[str, Any]] = []
+    for crossing in account.crossings:
+        if crossing.reached is None or crossing.name not in actions:
+            continue
+        acts = "WouldApply" if policy.enforcement is Enforcement.DRY_RUN else "Applied"
+        row = {
+            "threshold": crossing.name,
+            "actions": [action.value for action in actions[crossing.name]],
+            "effect": acts if crossing.undone is None else "Undone",
+            "since": format_time(crossing.reached),
+        }
+        rows.append(row if crossing.undone is None else row | {"undone": format_time(crossing.undone)})
+    return rows
+
+
+def threshold_text(threshold: Threshold, account: Account, effect: str) -> str:
+    """A sentence about a threshold whose actions have that effect now."""
+    measured = f"{threshold.metric} spending of {account.policy}"
+    actions = " and ".join(action.value for action in threshold.actions)
+    if effect == "Undone":
+        return f"{measured} is below {threshold.clear_below} % of {limit_text(account)} again: {actions} is undone."
+    follow = f"{actions} is in force" if effect == "Applied" else f"{actions} would be in force without DryRun"
+    return (
+        f"{measured} is at {threshold.at} % of {limit_text(account)} or more: threshold {threshold.name} is reached "
+        f"and {follow}, once in the period that ends at {format_time(account.end)}."
+    )
 
 
 def judge_budget(

@@ -19,10 +19,11 @@ only count, when there are none, as well as ``labels`` of a placement and of a l
 An account has ``extras``, its overrides, when there were any: ``{"amount": .., "since": .., "until": ..,
 "reason": .., "ended": ..}``, the last in force unless it has ``ended``; ``owed`` and ``saved`` when earlier periods
 left a debt or unused money; ``carryOver``, ``{"overspend": .., "unused": ..}``, unless only debts are carried;
-``since`` when the policy came after the begin of the period; and ``base``, the amount of the policy, when the limit is
-another one. ``limit``, ``posted``, ``held`` and ``endurance``, the part of what is held that may be taken back (none:
-left out), follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book in which they
-do not fit. Placements without units are not written.
+``since`` when the policy came after the begin of the period; ``thresholds``, those of which it remembers something:
+``{"name": .., "wording": .., "since": .., "reached": .., "undone": ..}``; and ``base``, the amount of the policy, when
+the limit is another one. ``limit``, ``posted``, ``held`` and ``endurance``, the part of what is held that may be taken
+back (none: left out), follow from the rest: they let anybody check posted + held <= limit, and reading refuses a book
+in which they do not fit. Placements without units are not written.
 
 ``page`` of the object named by ``page_name``: one account as above, sealed, without ``held``.
 """
@@ -35,6 +36,7 @@ from typing import Any
 from .book import HORIZON_SECONDS, Account, Book, Enforcement, Labels, Line, Placement, Terms, Unit
 from .limits import DEBTS_ONLY, CarryOver, Extra, Override, Overspend, Unused
 from .prices import Billing, BillingStart
+from .thresholds import Crossing
 
 Json = Mapping[str, Any]
 FIGURES = ("posted", "held", "endurance")
@@ -140,15 +142,12 @@ def _encode_account(account: Account) -> dict[str, Any]:
         row["base"] = account.base
     if account.extras:
         row["extras"] = [_encode_extra(extra) for extra in account.extras]
+    if account.crossings:
+        row["thresholds"] = [_encode_crossing(crossing) for crossing in account.crossings]
     if account.carry_over != DEBTS_ONLY:
         row["carryOver"] = {"overspend": account.carry_over.overspend.value, "unused": account.carry_over.unused.value}
-    if account.owed:
-        row["owed"] = account.owed
-    if account.saved:
-        row["saved"] = account.saved
-    if account.since is not None:
-        row["since"] = account.since
-    return row
+    known = {"owed": account.owed or None, "saved": account.saved or None, "since": account.since}
+    return row | {name: value for name, value in known.items() if value is not None}
 
 
 def _encode_extra(extra: Extra) -> dict[str, Any]:
@@ -159,6 +158,16 @@ def _encode_extra(extra: Extra) -> dict[str, Any]:
 
 def _decode_extra(row: Json) -> Extra:
     return Extra(Override(row["amount"], row["until"], row["reason"]), row["since"], row.get("ended"))
+
+
+def _encode_crossing(crossing: Crossing) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": crossing.name, "wording": crossing.wording, "since": crossing.since}
+    times = {"reached": crossing.reached, "undone": crossing.undone}
+    return row | {name: time for name, time in times.items() if time is not None}
+
+
+def _decode_crossing(row: Json) -> Crossing:
+    return Crossing(row["name"], row["wording"], row["since"], row.get("reached"), row.get("undone"))
 
 
 def _decode_account(row: Json) -> Account:
@@ -182,6 +191,7 @@ def _decode_account(row: Json) -> Account:
         owed=row.get("owed", 0),
         saved=row.get("saved", 0),
         since=row.get("since"),
+        crossings=tuple(map(_decode_crossing, row.get("thresholds", ()))),
     )
     if account.limit != row["limit"]:
         raise ValueError(f"{account.policy} from {account.start} states the limit {row['limit']}, not {account.limit}")

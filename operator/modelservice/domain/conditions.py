@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from modelservice.domain.asks import Refused, Unfunded
 from modelservice.domain.book import Blocked, Refusal
+from modelservice.domain.curbs import Curbed
 from modelservice.domain.demand import Memory
 from modelservice.domain.money import format_amount
 from modelservice.domain.placement import Option, Selection
@@ -35,6 +36,7 @@ REASONS: Mapping[str, frozenset[str]] = {
             "Displaced",
             "FloorUnfundable",
             "RateLimited",
+            "ThresholdReached",
             "BudgetRequired",
             "CurrencyMismatch",
             "LedgerFull",
@@ -126,6 +128,7 @@ class Facts:
     expiring: Refusal | None = None
     unfunded: Unfunded | None = None
     relief: Relief | None = None
+    curbed: Curbed | None = None
     unpaid: bool = False
     ledger_problem: str = ""
     frozen: str = ""
@@ -204,12 +207,23 @@ def _budget_admitted(facts: Facts) -> Condition | None:
     if facts.selection is not None and facts.selection.other_currency:
         reasons = "; ".join(f"{r.pool} {r.why}" for r in facts.selection.rejections if r.currency)
         return no("CurrencyMismatch", f"Money is never converted: {reasons}. Use one currency in pools and budgets.")
+    return _short(facts) or _held(facts)
+
+
+def _short(facts: Facts) -> Condition | None:
+    if facts.curbed is not None:
+        curb, pods = facts.curbed.curb, _count(facts.curbed.pods, "pod")
+        text = (
+            f"{pods} not wanted now: threshold {curb.threshold} of {curb.policy} was reached at "
+            f"{format_time(curb.since)} and {curb.action} is in force until it is undone or the period ends."
+        )
+        return Condition("BudgetAdmitted", "False", "ThresholdReached", text)
     if facts.refused is not None:
         return _relieved(_refusal(facts.refused), facts.relief)
     if facts.expiring is not None:
         refused = Refused(facts.expiring, max(0, facts.wanted - facts.funded - facts.training_held))
         return _relieved(_refusal(refused), facts.relief)
-    return _held(facts)
+    return None
 
 
 def _relieved(refusal: Condition, relief: Relief | None) -> Condition:

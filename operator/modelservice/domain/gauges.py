@@ -68,6 +68,11 @@ COST_BY_LABEL = Gauge(
     (*_OWN, "label", "value"),
     money=True,
 )
+THRESHOLD = Gauge(
+    "budget_threshold_in_force",
+    "1 while the actions of a threshold that was reached in the current period are in force, 0 once they are undone.",
+    ("policy", "threshold"),
+)
 REFUSED = Gauge(
     "budget_refused_pods",
     "Pods that are wanted and that the budget does not pay for.",
@@ -139,6 +144,7 @@ GAUGES = (
     EXHAUSTED,
     COST,
     COST_BY_LABEL,
+    THRESHOLD,
     REFUSED,
     WOULD_REFUSE,
     PER_THOUSAND,
@@ -200,6 +206,9 @@ def _read_account(book: Book, account: Account) -> Iterator[Reading]:
     yield Reading(RATE, own, book.rate(account.policy))
     yield Reading(PERIOD_START, own[:1], account.start)
     yield Reading(PERIOD_END, own[:1], account.end)
+    for crossing in account.crossings:
+        if crossing.reached is not None:
+            yield Reading(THRESHOLD, (account.policy, crossing.name), int(crossing.in_force))
     yield from _read_costs(own, costs)
 
 

@@ -29,6 +29,7 @@ from .money import cost
 from .periods import Period, Span, Window
 from .priorities import Priority
 from .scope import Scope
+from .thresholds import Threshold
 
 WRITE_SECONDS = 30
 """A write is given up this long after its read, since a conflict check orders writes but does not date them."""
@@ -49,6 +50,7 @@ class Policy:
     ``name`` is ``namespace/name``, or only the name for one of the cluster; ``limit`` is in micro-units per period,
     ``max_rate`` in micro-units per hour. ``soft_limit``, in micro-units per period, is only reported on. Each pod
     is paid ``horizon`` seconds ahead. ``shares`` are the least parts of the limit that classes have, in millionths.
+    ``thresholds`` say what happens on the way to the limit.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Policy:
     override: Override | None = None
     carry_over: CarryOver = DEBTS_ONLY
     shares: Mapping[Priority, int] = field(default_factory=dict)
+    thresholds: tuple[Threshold, ...] = ()
 
     @property
     def binds(self) -> bool:

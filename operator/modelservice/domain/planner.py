@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from modelservice.domain.allocation import allocate
 from modelservice.domain.asks import Ask, Refused, Unfunded
 from modelservice.domain.book import HORIZON_SECONDS, Blocked, Refusal, Terms
+from modelservice.domain.curbs import Curb, Curbed, curb_replicas, curbs
 from modelservice.domain.placement import Option, price
 from modelservice.domain.settlement import Funding
 from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
 from modelservice.domain.specs import Role, ServiceName
+
+NO_CURBS: Mapping[str, tuple[Curb, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class ServicePlan:
     `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
     `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
     replaced; `payers` the budgets that pay for its pods, `counters` those that only count. `unpaid` when a budget is
-    required and there is none. `unfunded` is what a budget lacks to keep its fewest replicas until the period ends.
+    required and there is none. `unfunded` is what a budget lacks to keep its fewest replicas until the period ends,
+    `curbed` what a threshold takes from it.
     """
 
     desired: int = 0
@@ -34,6 +38,7 @@ class ServicePlan:
     refused: Refused | None = None
     expiring: Refusal | None = None
     unfunded: tuple[Unfunded, ...] = ()
+    curbed: Curbed | None = None
     unpaid: bool = False
     payers: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
@@ -56,7 +61,8 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
     """Decide for every service; equal snapshots and times give equal plans."""
     pods = staying(snapshot, now)
     views = sorted(snapshot.services, key=lambda each: each.name)
-    drafts = {view.name: draft(view, snapshot, pods, now) for view in views}
+    in_force = curbs(snapshot.book, snapshot.policies, now)
+    drafts = {view.name: draft(view, snapshot, pods, now, in_force) for view in views}
     asks = {ask.workload: ask for _, own in drafts.values() for ask in own}
     allocate(snapshot, now, asks)
     services = {name: _conclude(drafted, own) for name, (drafted, own) in drafts.items()}
@@ -78,13 +84,17 @@ def staying(snapshot: Snapshot, now: int) -> dict[str, list[Pod]]:
 
 
 def draft(
-    view: ServiceView, snapshot: Snapshot, pods: Mapping[str, Sequence[Pod]], now: int
+    view: ServiceView,
+    snapshot: Snapshot,
+    pods: Mapping[str, Sequence[Pod]],
+    now: int,
+    in_force: Mapping[str, tuple[Curb, ...]] = NO_CURBS,
 ) -> tuple[ServicePlan, list[Ask]]:
     """Where the service goes and what it asks for, without money.
 
     `pods` are those that stay. Of a Deployment whose pool is gone or has no known price they are kept, and none is
     added. Floors are the fewest replicas, and a training pod that runs; money is kept until the end of the period for
-    the replicas of the wanted placement, since it is not known when others end.
+    the replicas of the wanted placement, since it is not known when others end. `in_force` are the curbs by policy.
     """
     labels = tuple((name, view.labels[name]) for name in sorted(snapshot.cost_labels) if name in view.labels)
 
@@ -126,9 +136,10 @@ def draft(
         option = view.inference.selection.prefer(newest.pool if newest else None)
         workload = view.inference.workloads[option.pool.name] if option else None
     desired = 0 if view.suspended else desired
+    allowed, curbed = _curbed(view, snapshot, pods, now, in_force, option, desired)
     wanted = workload.partition("/")[2] if workload else newest.name if newest else None
     asks, unpriced = [], {}
-    for deployed, want in _shares(view, wanted, desired):
+    for deployed, want in _shares(view, wanted, allowed):
         running = f"{view.name.namespace}/{deployed.name}"
         pool = snapshot.pools.get(deployed.pool)
         if pool is None or pool.tariff.problem:
@@ -138,10 +149,13 @@ def draft(
         if isinstance(priced, Option) and running != workload:
             asks.append(ask(running, Role.INFERENCE, priced, want, lasting=deployed.name == wanted))
     if option is not None and workload is not None:
-        asks.append(ask(workload, Role.INFERENCE, option, desired, lasting=True))
+        asks.append(ask(workload, Role.INFERENCE, option, allowed, lasting=True))
     training = view.training.selection.prefer(None) if view.training and not view.suspended else None
     if training is not None and view.training is not None:
-        asks.append(ask(view.training.workloads[training.pool.name], Role.TRAINING, training, view.training.count))
+        name = view.training.workloads[training.pool.name]
+        count, stopped = _curbed_training(view, snapshot, len(pods.get(name, ())), now, in_force, training)
+        asks.append(ask(name, Role.TRAINING, training, count))
+        curbed = curbed or stopped
     leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
     counters = {policy.name for policy in snapshot.reaching(view) if not policy.binds}
     payers = {policy.name for policy in snapshot.reaching(view) if policy.binds}
@@ -155,11 +169,52 @@ def draft(
         unpriced,
         leaving=leaving,
         training=training,
+        curbed=curbed,
         unpaid=any(one.unpaid for one in asks),
         payers=tuple(sorted(payers)),
         counters=tuple(sorted(counters)),
     )
     return drafted, asks
+
+
+def _curbed(
+    view: ServiceView,
+    snapshot: Snapshot,
+    pods: Mapping[str, Sequence[Pod]],
+    now: int,
+    in_force: Mapping[str, tuple[Curb, ...]],
+    option: Option | None,
+    desired: int,
+) -> tuple[int, Curbed | None]:
+    """How many replicas thresholds leave, those that run by break-glass in any case, and which one takes most."""
+    used = {option.pool.name} if option is not None else set()
+    used |= {deployed.pool for deployed in view.deployed}
+    payers = {policy.name for pool in used for policy in snapshot.payers(view, Role.INFERENCE, pool)}
+    own = [curb for name in sorted(payers) for curb in in_force.get(name, ())]
+    there = sum(deployed.replicas for deployed in view.deployed)
+    allowed, curbed = curb_replicas(own, desired, there, view.minimum, view.priority, now)
+    running = [pod for one in view.deployed for pod in pods.get(f"{view.name.namespace}/{one.name}", ())]
+    spared = min(desired, sum(pod.spared(now) for pod in running))
+    if curbed is None or spared <= allowed:
+        return allowed, curbed
+    return spared, Curbed(curbed.curb, desired - spared) if spared < desired else None
+
+
+def _curbed_training(
+    view: ServiceView,
+    snapshot: Snapshot,
+    running: int,
+    now: int,
+    in_force: Mapping[str, tuple[Curb, ...]],
+    option: Option,
+) -> tuple[int, Curbed | None]:
+    """How many training pods thresholds leave, those that run in any case, and which one takes the others."""
+    count = view.training.count if view.training is not None else 0
+    payers = snapshot.payers(view, Role.TRAINING, option.pool.name)
+    own = [curb for policy in payers for curb in in_force.get(policy.name, ())]
+    most, curbed = curb_replicas(own, count, 0, 0, view.priority, now)
+    allowed = max(most, min(count, running))
+    return allowed, curbed if allowed < count else None
 
 
 def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from modelservice.domain.book import Book, Placement, Refusal, Terms, Unit
+from modelservice.domain.curbs import watch
 from modelservice.domain.endurance import Loan, keep_holds, lend, outlives, recall
 from modelservice.domain.funding import Key, Wanted, admit, admit_all, drain, place, renew
 from modelservice.domain.guarantee import Watch
@@ -69,7 +70,7 @@ class End:
 class Evidence:
     """What was seen after the book was read: our pods by UID at `date`, ends of pods that are gone, stored pages.
 
-    `watch` is that of the fuse, None where there is none.
+    `watch` is that of the fuse, None where there is none. `foreseen` is the p90 of the total of each period, by policy.
     """
 
     date: int
@@ -77,6 +78,7 @@ class Evidence:
     ends: Mapping[str, End] = field(default_factory=dict)
     pages: frozenset[tuple[str, int]] = frozenset()
     watch: Watch | None = None
+    foreseen: Mapping[str, int] = field(default_factory=dict)
 
     def bounds(self, record: Placement, unit: Unit) -> bool:
         """Whether the fuse has deleted that pod in time after its hold, if nobody else had."""
@@ -125,6 +127,7 @@ def settle(
 
     While the book is `frozen` what runs is posted and paid for longer, and nothing is started, stopped or drained.
     """
+    policies = tuple(policies)
     book = set_policies(recall(advance(stored, date)), policies)
     book = _take_evidence(book, evidence)
     book = collect(seal(book), evidence.pages)
@@ -139,7 +142,7 @@ def settle(
             book = _renew(book, workload, kept, margin, refusals)
     loans = tuple(_loans(stored, book, funding, refusals))
     if not frozen:
-        book = _admit(book, evidence.pods.values(), funding, refusals)
+        book = watch(_admit(book, evidence.pods.values(), funding, refusals), policies, evidence.foreseen)
     book = lend(book, loans)
     changed = differs(stored, book) or outlives(stored, _bounds(stored, funding, book.time), book.time)
     if not changed:

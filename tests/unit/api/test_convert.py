@@ -10,6 +10,7 @@ from modelservice.domain.limits import CarryOver, Override, Overspend, Unused
 from modelservice.domain.periods import Calendar, Period, Window
 from modelservice.domain.priorities import Priority
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
+from modelservice.domain.thresholds import Action, Metric, Threshold
 
 DAILY = {"currency": "USD", "limit": "5.00", "period": {"calendar": "Day", "timeZone": "UTC"}}
 
@@ -81,6 +82,22 @@ def test_shares_of_classes_are_read_in_millionths_and_the_class_of_a_service_is_
         return service_of(ModelService.model_validate({"metadata": meta, "spec": {**spec, **more}})).priority
 
     assert (priority(), priority(priority="Critical")) == (Priority.STANDARD, Priority.CRITICAL)
+
+
+def test_a_threshold_is_undone_below_what_it_is_reached_at_unless_it_says_lower_and_acts_mildest_first() -> None:
+    full = {
+        "name": "most",
+        "metric": "Forecast",
+        "atPercent": 95,
+        "forSeconds": 60,
+        "clearBelowPercent": 80,
+        "actions": ["ScaleToZero", "Notify", "ShrinkByPriority", "StopScaleUp"],
+    }
+    given = policy_of(budget(thresholds=[{"name": "half", "atPercent": 50}, full])).thresholds
+    assert given == (
+        Threshold("half", Metric.COMMITTED, at=50, clear_below=50),
+        Threshold("most", Metric.FORECAST, at=95, clear_below=80, sustained=60, actions=tuple(Action)),
+    )
 
 
 def test_an_override_ends_at_an_instant_whatever_its_zone() -> None:

@@ -49,4 +49,4 @@ def test_every_alert_is_listed() -> None:
 
 
 def _stand_in(label: re.Match[str]) -> str:
-    return {"policy": "POLICY", "modelservice": "SERVICE", "pool": "POOL"}[label[1]]
+    return {"policy": "POLICY", "threshold": "THRESHOLD", "modelservice": "SERVICE", "pool": "POOL"}[label[1]]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from modelservice.api.budgetpolicy import BudgetPolicy, BudgetPolicyStatus, ClusterBudgetPolicy
+from modelservice.api.convert import policy_of
 from modelservice.controllers.budget import Budgets
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import World
 from modelservice.domain.asks import Refused
 from modelservice.domain.book import Blocked, Enforcement, Refusal
+from modelservice.domain.curbs import watch
 from modelservice.domain.ledger import advance, close, prove, seal, set_policies
 from modelservice.domain.limits import Override
 from modelservice.domain.money import format_amount
@@ -58,7 +60,7 @@ class Desk:
         raise NotImplementedError
 
     def emit(self, about: dict[str, Any], *, reason: str, message: str, warning: bool = False) -> None:
-        assert warning
+        assert warning is not reason.endswith("Undone")
         assert about["metadata"]["name"] == "monthly"
         self.told.append((reason, message))
 
@@ -216,6 +218,33 @@ async def test_a_budget_says_until_when_pods_are_paid_what_the_period_costs_at_m
     away = await desk.look(NOW + 10)
     assert away["fundedUntil"] == status["fundedUntil"]
     assert "worstCasePeriodTotal" not in away["guarantee"]
+
+
+async def test_a_threshold_is_told_when_it_is_reached_and_undone_and_stands_in_the_status() -> None:
+    desk, threshold = Desk(), {"name": "most", "atPercent": 50, "actions": ["StopScaleUp", "Notify"]}
+    silent = {"name": "silent", "atPercent": 50, "actions": ["ScaleToZero"]}
+    desk.write(thresholds=[threshold, silent])
+    (obj,) = desk.world.caches.policies.values()
+    asked = replace(policy(10**6), thresholds=policy_of(BudgetPolicy.model_validate(obj)).thresholds)
+    quiet = opened(asked)
+    desk.world.book = quiet
+    assert "appliedActions" not in await desk.look(NOW + 60)
+    low = set_policies(advance(admitted(quiet, "a"), NOW + 60), [replace(asked, limit=7000)])
+    desk.world.book = reached = watch(low, [asked], {})
+    rows = (await desk.look(NOW + 70))["appliedActions"]
+    since = format_time(NOW + 60)
+    assert rows == [
+        {"threshold": "most", "actions": ["Notify", "StopScaleUp"], "effect": "Applied", "since": since},
+        {"threshold": "silent", "actions": ["ScaleToZero"], "effect": "Applied", "since": since},
+    ]
+    await desk.look(NOW + 80)
+    desk.world.book = watch(advance(set_policies(reached, [asked]), NOW + 90), [asked], {})
+    (row, _) = (await desk.look(NOW + 90))["appliedActions"]
+    assert row == {**rows[0], "effect": "Undone", "undone": format_time(NOW + 90)}
+    await desk.look(NOW + 100)
+    assert [reason for reason, _ in desk.told] == ["BudgetThresholdReached", "BudgetThresholdUndone"]
+    assert "Committed spending of team/monthly is at 50 % of 0.007 USD or more: threshold most is" in desk.told[0][1]
+    assert "is below 50 % of 1.00 USD again: Notify and StopScaleUp is undone" in desk.told[1][1]
 
 
 async def test_the_last_figures_stay_when_the_book_does_not_say_them_any_more() -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from modelservice.domain.book import Blocked, Book
-from modelservice.domain.ledger import Policy
+from modelservice.domain.book import Blocked, Book, Enforcement
+from modelservice.domain.curbs import Curb, Curbed
+from modelservice.domain.ledger import Policy, set_policies
 from modelservice.domain.money import cost
 from modelservice.domain.planner import Plan, ServicePlan, plan
 from modelservice.domain.priorities import Priority
+from modelservice.domain.scope import Scope
 from modelservice.domain.settlement import End, Evidence, settle
-from modelservice.domain.snapshot import BreakGlass, Pod, ServiceView, Snapshot
-from modelservice.domain.specs import ServiceName
+from modelservice.domain.snapshot import BreakGlass, Deployed, Pod, ServiceView, Snapshot
+from modelservice.domain.specs import Role, ServiceName
+from modelservice.domain.thresholds import Action, Crossing, Metric, Threshold
 
-from tests.unit.domain.specs import HOUR, NOW, USD, pod, policy, pool, running, view
+from tests.unit.domain.specs import HOUR, NOW, USD, pod, policy, pool, running, view, wish
 
 CPU = pool()
 ONE = cost(USD, 0, HOUR + CPU.billing.overrun)
@@ -180,3 +184,56 @@ def test_each_workload_has_the_rank_of_its_last_pod_in_which_the_book_pays() -> 
     made = planned(views, policy(9 * DAY))
     ranks = {name: grant.rank for name, grant in made.funding.items()}
     assert ranks == {"ns/d-cpu": 0, "ns/b-cpu": 1, "ns/c-cpu": 4, "ns/a-cpu": 5}
+
+
+def reached(action: Action, name: str = "ns/team", **more: Any) -> tuple[Policy, Book]:
+    """A budget with a threshold, and a book in which its action has been in force since NOW."""
+    most = Threshold("most", Metric.ACTUAL, at=50, clear_below=50, actions=(action,))
+    payer = replace(policy(9 * DAY, name=name), thresholds=(most,), **more)
+    crossing = Crossing("most", most.wording, NOW, NOW)
+    book = set_policies(Book(time=NOW), [payer])
+    return payer, replace(book, accounts=tuple(replace(one, crossings=(crossing,)) for one in book.accounts))
+
+
+def under(action: Action, *views: ServiceView, now: int = NOW, **more: Any) -> Plan:
+    payer, book = reached(action, **more)
+    return plan(Snapshot(views, {"cpu": CPU}, (payer,), {}, book), now)
+
+
+def has(replicas: int) -> tuple[Deployed, ...]:
+    return (Deployed("a-cpu", "cpu", "cpu", {"cpu": 1000, "memory": 2**30}, replicas, replicas, NOW - HOUR),)
+
+
+def test_a_threshold_takes_replicas_beyond_what_its_action_leaves_and_says_so() -> None:
+    view_ = replace(wants("a", 5, STANDARD, 2), deployed=has(3))
+    assert pods_of(under(Action.NOTIFY, view_)) == {"a": 5}
+    made = under(Action.STOP_SCALE_UP, view_)
+    assert (pods_of(made), of(made, "a").desired) == ({"a": 3}, 5)
+    assert of(made, "a").curbed == Curbed(Curb("ns/team", "most", Action.STOP_SCALE_UP, NOW), 2)
+    assert of(made, "a").refused is None
+    assert pods_of(under(Action.SHRINK_BY_PRIORITY, view_)) == {"a": 5}
+    assert pods_of(under(Action.SHRINK_BY_PRIORITY, view_, now=NOW + 600)) == {"a": 2}
+    assert pods_of(under(Action.SCALE_TO_ZERO, view_, now=NOW + 600)) == {"a": 0}
+    assert pods_of(under(Action.SCALE_TO_ZERO, view_, now=NOW + 600, enforcement=Enforcement.DRY_RUN)) == {"a": 5}
+    assert pods_of(under(Action.SCALE_TO_ZERO, view_, now=NOW + 600, scope=Scope(pools=frozenset({"gpu"})))) == {"a": 5}
+
+
+def test_a_threshold_starts_no_training_lets_a_running_one_go_on_and_spares_pods_by_break_glass() -> None:
+    trains = replace(wants("a", 0, BATCH), inference=None, keep=0, training=wish(1, CPU, service="train"))
+    payer, book = reached(Action.STOP_SCALE_UP)
+    assert of(plan(Snapshot((trains,), {"cpu": CPU}, (payer,), {}, book), NOW), "a").training_funded is False
+    before = carried_out(Snapshot((trains,), {"cpu": CPU}, (policy(9 * DAY),), {}, Book(time=NOW)))
+    run = pod("run", "ns/train-cpu", role=Role.TRAINING)
+    funding = plan(before, NOW).funding
+    begun = settle(before.book, NOW, Evidence(NOW, {"run": run}), before.policies, funding, 10).book
+    crossed = replace(
+        begun, accounts=tuple(replace(one, crossings=book.accounts[0].crossings) for one in begun.accounts)
+    )
+    going = Snapshot((trains,), {"cpu": CPU}, (payer,), {"run": running("run", "ns/train-cpu")}, crossed)
+    assert of(plan(going, NOW), "a").training_funded is True
+    batch = replace(wants("a", 2, BATCH), deployed=has(2))
+    payer, book = reached(Action.SCALE_TO_ZERO)
+    kept = {"p": running("p", "ns/a-cpu", break_glass=BreakGlass(NOW + HOUR))}
+    made = plan(Snapshot((batch,), {"cpu": CPU}, (payer,), kept, book), NOW)
+    assert pods_of(made) == {"a": 1}
+    assert of(made, "a").curbed == Curbed(Curb("ns/team", "most", Action.SCALE_TO_ZERO, NOW), 1)

@@ -9,6 +9,7 @@ from modelservice.domain.endurance import recall
 from modelservice.domain.funding import drain
 from modelservice.domain.ledger import SEAL_AFTER_SECONDS, advance, close, prove, seal, set_policies
 from modelservice.domain.prices import Billing, BillingStart
+from modelservice.domain.thresholds import Crossing
 
 from tests.unit.domain.books import MONTH_END, NOW, TEAM, WORK, admitted, opened, policy, terms
 from tests.unit.domain.costbooks import book_of, page_of
@@ -38,6 +39,17 @@ def test_a_pod_without_payer_and_a_sealed_account_survive_too() -> None:
     book = prove(admitted(opened(at=MONTH_END - 100), "a"), "a", MONTH_END - 100, "n")
     book = seal(set_policies(advance(book, MONTH_END + SEAL_AFTER_SECONDS), [policy()]))
     assert decode(through_json(book)) == book
+
+
+def test_the_thresholds_of_an_account_survive() -> None:
+    book = lived_in()
+    seen = (Crossing("most", "Actual", NOW, NOW + 1, NOW + 2), Crossing("soon", "Committed", NOW))
+    crossed = replace(book, accounts=tuple(replace(account, crossings=seen) for account in book.accounts))
+    assert decode(through_json(crossed)) == crossed
+    assert through_json(crossed)["accounts"][0]["thresholds"] == [
+        {"name": "most", "wording": "Actual", "since": NOW, "reached": NOW + 1, "undone": NOW + 2},
+        {"name": "soon", "wording": "Committed", "since": NOW},
+    ]
 
 
 def test_from_when_a_placement_is_billed_survives() -> None:

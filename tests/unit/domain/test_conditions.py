@@ -8,9 +8,11 @@ import pytest
 from modelservice.domain.asks import Refused, Unfunded
 from modelservice.domain.book import Blocked, Refusal
 from modelservice.domain.conditions import REASONS, Condition, Facts, Problem, Trouble, judge
+from modelservice.domain.curbs import Curb, Curbed
 from modelservice.domain.demand import Memory
 from modelservice.domain.placement import Selection, select
 from modelservice.domain.relief import Relief
+from modelservice.domain.thresholds import Action
 from modelservice.domain.training import Outcome, Record
 
 from tests.unit.domain.specs import USD, pool, runtime, workload
@@ -115,6 +117,13 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
         "True",
         "FloorUnfundable",
         "until 1970-01-02T00:00:00Z 5.00 USD more is needed and ns/team has 2.00 USD left for it",
+    ),
+    (
+        replace(GOOD, curbed=Curbed(Curb("ns/team", "most", Action.SCALE_TO_ZERO, 0), 2)),
+        "BudgetAdmitted",
+        "False",
+        "ThresholdReached",
+        "2 pods not wanted now: threshold most of ns/team was reached at 1970-01-01T00:00:00Z and ScaleToZero is in",
     ),
     (replace(GOOD, unpaid=True), "BudgetAdmitted", "False", "BudgetRequired", "ask your team lead"),
     (refused(Blocked.CURRENCY), "BudgetAdmitted", "False", "CurrencyMismatch", "never converted"),

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from modelservice.domain.book import Book
 from modelservice.domain.costs import Denial
 from modelservice.domain.endurance import recall
 from modelservice.domain.forecast import forecast
@@ -32,6 +33,7 @@ from modelservice.domain.gauges import (
     RATE,
     REFUSED,
     SEEN,
+    THRESHOLD,
     UNHELD,
     UNITS,
     USABLE,
@@ -48,6 +50,7 @@ from modelservice.domain.gauges import (
 )
 from modelservice.domain.specs import ServiceName
 from modelservice.domain.tariff import Offer, Tariff, unknown
+from modelservice.domain.thresholds import Crossing
 from modelservice.domain.unitcost import Minute, Tally
 from modelservice.domain.utilization import PoolUse
 
@@ -60,6 +63,13 @@ TALLIES = {ServiceName("team", name): Tally((Minute(NOW, 36_000, 1000),)) for na
 MONTHLY = ("team/monthly", "USD")
 OFFERS = {"OnDemand": Offer(4_000_000, "list", 2, NOW - 60, NOW + 60), "Spot": Offer(1, "list", 3, NOW - 90)}
 PRICED_POOL = replace(pool(), tariff=Tariff(OFFERS, {"OnDemand": 4_000_000, "Spot": 1}, known_until=NOW + 600))
+
+
+def crossed() -> Book:
+    """A book with a threshold that is soon reached, one that is in force, and one that is undone."""
+    book = book_of()
+    seen = (Crossing("soon", "", NOW), Crossing("most", "", NOW, NOW), Crossing("over", "", NOW, NOW, NOW))
+    return replace(book, accounts=(replace(book.accounts[1], crossings=seen),))
 
 
 def values(readings: list[Reading], gauge: Gauge) -> dict[tuple[str, ...], int]:
@@ -152,6 +162,11 @@ def test_the_next_period_takes_over_at_its_start() -> None:
     assert values(after, POSTED) == {MONTHLY: 0}
 
 
+def test_a_threshold_that_was_reached_is_shown_until_the_period_ends() -> None:
+    found = values(list(read_book(crossed(), ["team/monthly"], AUGUST - 1, PEAKS, {})), THRESHOLD)
+    assert found == {("team/monthly", "most"): 1, ("team/monthly", "over"): 0}
+
+
 def test_troubles_name_whom_they_concern() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
     seen = list(
@@ -177,7 +192,7 @@ def test_the_evidence_is_what_each_period_of_the_book_has_cost_before_correction
 def test_every_gauge_has_a_reading_with_its_labels() -> None:
     denial = Denial("team/chat", "team/monthly", "Rate", 2, 1, "USD", 3)
     seen = [
-        *read_book(book_of(), ["team/monthly"], NOW, PEAKS, {}),
+        *read_book(crossed(), ["team/monthly"], NOW, PEAKS, {}),
         *read_evidence(book_of(), "uid/ns"),
         *read_troubles([denial], [denial], {"team/chat": 1}, usable=True),
         *read_prices([PRICED_POOL], NOW),
