@@ -77,7 +77,7 @@ def test_what_is_held_is_never_below_a_price_that_comes_into_force_before_it_is_
 ) -> None:
     table, budget = moves.table(), policy(moves.dearest(NOW, NOW + 86_400) * percent // 100)
     assert not table.faults
-    book, time, live, births, leaving = Book(), NOW, dict[str, int](), 0, set[str]()
+    book, time, live, births, leaving, stopped = Book(), NOW, dict[str, int](), 0, set[str](), dict[str, int]()
     for pause, age, draw in [(0, 0, 1), *steps]:
         time += pause
         ends = dict[str, End]()
@@ -85,7 +85,8 @@ def test_what_is_held_is_never_below_a_price_that_comes_into_force_before_it_is_
             if one.hold_through is not None and time >= one.hold_through:
                 ends |= {uid: End(one.hold_through) for uid in one.units if uid in live}
         live = {uid: begun for uid, begun in live.items() if uid not in ends}
-        ends |= {uid: End(time) for one in book.placements.values() for uid in one.units if uid not in (*live, *ends)}
+        for one in book.placements.values():
+            ends |= {uid: End(min(time, stopped[uid] + billing.stop)) for uid in one.units if uid not in (*live, *ends)}
         leaving |= set(sorted(live.keys() - leaving)[: draw == 0])
         grant = _grant(table, max(NOW, time - age), billing, count)
         while len(live.keys() - leaving) < count:
@@ -103,6 +104,7 @@ def test_what_is_held_is_never_below_a_price_that_comes_into_force_before_it_is_
         book = settled.book
         for gone in settled.delete:
             live.pop(gone.pod.uid, None)
+            stopped[gone.pod.uid] = time
         for one in book.placements.values():
             if one.units and one.hold_through is not None:
                 assert one.terms.rates[TEAM] >= moves.dearest(time, max(one.end_max(time), time + 1)), one

@@ -61,7 +61,11 @@ def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> B
     full = _with_terms(book, cut, name, terms, hold)
     if not terms.binding or hold is None or not placement.units or _unbearable(book, full) is None:
         return full
-    overrun = _agreed(placement, terms).billing.overrun
+    agreed, old = _agreed(placement, terms), placement.terms
+    same = replace(agreed, rates=old.rates) == old and agreed.rates.keys() == old.rates.keys()
+    if same and placement.hold_through is not None and not _dearer(agreed, old):
+        return book  # A pod that is billed in two parts is rounded up twice: the dearer rate stays until there is room.
+    overrun = agreed.billing.overrun
 
     def shortened(end: int) -> Book:
         return _with_terms(book, cut, name, _met(terms, course, book.time, end + overrun), end)

@@ -190,9 +190,9 @@ def close_all(book: Book, record: str, ends: Mapping[str, int]) -> Book:
 def billed_until(placement: Placement, unit: Unit, end: int) -> int:
     """Until when a pod is billed that ended at ``end``."""
     billing = placement.terms.billing
-    begun = unit.start if unit.latest is None else unit.latest
-    if not unit.proven:
-        begun = end if placement.hold_through is None else min(end, placement.hold_through + billing.late)
+    begun = end if not unit.proven else unit.start if unit.latest is None else unit.latest
+    if (unit.latest is not None or not unit.proven) and placement.hold_through is not None:
+        begun = max(unit.start, min(begun, placement.hold_through + billing.late))
     # A kubelet cuts the fraction of a start off; the bound of a start that was never seen has none.
     least = begun + billing.minimum + int(unit.proven) if billing.minimum else 0
     return max(end, least) + billing.tail

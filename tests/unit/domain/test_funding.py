@@ -253,6 +253,20 @@ def test_unproven_pods_are_held_at_the_dearer_of_two_terms_until_they_are_proven
     assert book.placements[WORK].terms.rates == {TEAM: SECOND}
 
 
+def test_a_cheaper_rate_waits_when_billing_in_two_parts_would_cost_more_than_there_is() -> None:
+    book = prove(admitted(opened(of=terms(7)), "a"), "a", NOW, "n")
+    need = book.worst(book.accounts[0])
+
+    def cheaper(limit: int, rate: int) -> Book:
+        tight = replace(book, accounts=(replace(book.accounts[0], base=limit),))
+        return sure(place(advance(tight, NOW + 2572), WORK, terms(rate)))
+
+    assert cheaper(need, 6).insolvent() == ()
+    assert cheaper(need, 6).placements[WORK].terms.rates[TEAM] == 7
+    assert cheaper(need + 1, 6).placements[WORK].terms.rates[TEAM] == 6
+    assert cheaper(need, 1).placements[WORK].terms.rates[TEAM] == 1
+
+
 def test_draining_pods_follow_dearer_terms_only() -> None:
     book = drain(prove(admitted(opened(), "a"), "a", NOW, "n"), WORK, ["a"])
     cheaper, dearer = place(book, WORK, terms(SECOND - 1)), place(book, WORK, terms(SECOND + 1))

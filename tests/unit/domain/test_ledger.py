@@ -182,6 +182,18 @@ def test_a_minimum_counts_from_the_latest_time_at_which_billing_can_have_begun()
     assert posted(close(unseen, "a", NOW + 50)) == 50 + 60
 
 
+def test_a_minimum_counts_from_no_later_than_a_pod_can_have_lived() -> None:
+    book = admitted(opened(of=terms(billing=Billing(900, minimum=600, late=LATE))), "a")
+    placement = book.placements[WORK]
+    hold = placement.hold_through
+    assert hold is not None
+    most = book.worst(book.accounts[0])
+    late = prove(advance(book, hold + 900), "a", NOW, "n", hold + 900)
+    assert late.worst(late.accounts[0]) == most
+    over = close(late, "a", hold + 1)
+    assert over.worst(over.accounts[0]) == hold + LATE + 600 + 1 - NOW <= most
+
+
 def test_a_pod_that_was_never_seen_bound_costs_no_more_than_was_held_for_it() -> None:
     unseen = admitted(opened(of=terms(billing=Billing(STOP, minimum=600, late=LATE))), "a")
     assert posted(close(unseen, "a", NOW + 3600 + LATE + STOP)) == worst(unseen)
