@@ -27,6 +27,7 @@ T = TypeVar("T")
 HERE = Path(__file__).parent
 NAMESPACE, SERVICE = "budget-tour", "chat"
 HORIZON_SECONDS = 300
+WINDOW_SECONDS = 540
 SPRINT_SECONDS = 12
 GLASS_SECONDS = 8
 
@@ -153,10 +154,10 @@ def policy(name: str, limit: str, enforcement: str, seconds: int) -> dict[str, A
 
 def try_it(tour: Tour) -> None:
     """DryRun: everything runs, and the budget says what it would refuse."""
-    step("1. A budget on trial (DryRun): three replicas, 10 USD, one cent a second for each")
+    step("1. A budget on trial (DryRun): three replicas, 12 USD, one cent a second for each")
     tour.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=90s")
     tour.kubectl("apply", "-f", str(HERE / "base.yaml"))
-    tour.kubectl("apply", "-f", "-", stdin=json.dumps(policy(tour.team, "10.00", "DryRun", 1800)))
+    tour.kubectl("apply", "-f", "-", stdin=json.dumps(policy(tour.team, "12.00", "DryRun", WINDOW_SECONDS)))
     tour.ready(3)
 
     def objections() -> list[dict[str, Any]]:
@@ -188,7 +189,7 @@ def override(tour: Tour) -> None:
     extra = {"until": later(600), "extraAmount": "10.00", "reason": "INC-12: the index is built anew"}
     tour.patch("mbp", tour.team, {"override": extra})
     tour.ready(3)
-    wait("the limit with it", lambda: tour.budget(tour.team)[0]["limit"] == "20.00")
+    wait("the limit with it", lambda: tour.budget(tour.team)[0]["limit"] == "22.00")
     tour.show("get", "msvc")
     events = tour.read("events", "", "--field-selector=reason=BudgetOverrideStarted")["items"]
     say(*(event["message"] for event in events))

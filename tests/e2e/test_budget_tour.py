@@ -9,16 +9,16 @@ from pathlib import Path
 from cluster import Cluster
 
 SAID = (
-    "Hard would refuse 1: one more needs 4.50, 1.00 is left.",
+    "Hard would refuse 1: one more needs 4.50, 3.00 is left.",
     "Money is held for 2 pods",
-    "1 pod refused: one more needs 4.5",
+    "1 pod refused: one more needs 4.",
     "10.00 USD may be spent beyond the limit until ",
     " and stays there. team-",
     "waits at its gate",
     "starts without money held for it",
     "The fuse has deleted chat-",
     "it has held money for the third replica",
-    "limit 20.00 USD, spent ",
+    "limit 22.00 USD, spent ",
     "override 10.00 USD, ",
     "tour ok",
 )
