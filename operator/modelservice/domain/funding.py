@@ -53,7 +53,8 @@ def place(book: Book, workload: str, terms: Terms, course: Course = STEADY) -> B
 
 def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> Book:
     """Bring the terms to the placement, or as much of a rise and of its hold as the accounts bear."""
-    if _agreed(placement, terms) == placement.terms:
+    agreed, old = _agreed(placement, terms), placement.terms
+    if agreed == old:
         return book
     cut, name, hold = _cut(book, placement), placement.name, placement.hold_through
     if terms.binding:
@@ -61,7 +62,6 @@ def _follow(book: Book, placement: Placement, terms: Terms, course: Course) -> B
     full = _with_terms(book, cut, name, terms, hold)
     if not terms.binding or hold is None or not placement.units or _unbearable(book, full) is None:
         return full
-    agreed, old = _agreed(placement, terms), placement.terms
     same = replace(agreed, rates=old.rates) == old and agreed.rates.keys() == old.rates.keys()
     if same and placement.hold_through is not None and not _dearer(agreed, old):
         return book  # A pod that is billed in two parts is rounded up twice: the dearer rate stays until there is room.

@@ -34,6 +34,31 @@ class WeightFile:
     datatypes: Mapping[str, str]
 
 
+class HeaderError(ValueError):
+    """A file does not begin with the header of safetensors."""
+
+
+class CutShortError(HeaderError):
+    """A file ends before its header does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The header of one file: tensors by name, bytes of the header, and bytes of tensors that follow it."""
+
+    tensors: Mapping[str, Any]
+    header_bytes: int
+    data_bytes: int
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of tensors that should follow the header; -1 when it does not say."""
+        try:
+            return max((int(tensor["data_offsets"][1]) for tensor in self.tensors.values()), default=0)
+        except (KeyError, TypeError, IndexError, ValueError):
+            return -1
+
+
 def check_weights(directory: Path) -> str:
     """Check that all weights are there and whole; returns the datatype of most of their elements.
 
@@ -92,45 +117,55 @@ def _read_index(index: Path) -> dict[str, str]:
     return places
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file is the small text that Git LFS keeps in place of it; raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(_LFS)) == _LFS
+
+
+def read_layout(path: Path) -> Layout:
+    """What the header of a safetensors file says; raises OSError, CutShortError or HeaderError."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == struct.calcsize("<Q") else size
+        if length > min(size - 8, _HEADER_LIMIT_BYTES):
+            raise CutShortError
+        try:
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError):
+            header = None
+    if not isinstance(header, dict):
+        raise HeaderError
+    header.pop("__metadata__", None)
+    return Layout(header, 8 + length, size - 8 - length)
+
+
 def read_weight_file(path: Path) -> WeightFile:
     """The tensors that a safetensors file says it holds; raises ArtifactError when its bytes cannot be they."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            if start and _LFS.startswith(start) and file.read(len(_LFS) - 8) == _LFS[8:]:
-                raise ArtifactError(f"{path} is a Git LFS pointer and no weights; download the file itself.")
-            length = struct.unpack("<Q", start)[0] if len(start) == struct.calcsize("<Q") else size
-            header = json.loads(file.read(length)) if length <= min(size, _HEADER_LIMIT_BYTES) else None
+        if is_pointer(path):
+            raise ArtifactError(f"{path} is a Git LFS pointer and no weights; download the file itself.")
+        layout = read_layout(path)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        raise ArtifactError(f"{path} is no safetensors file or is cut short; download it again.")
-    header.pop("__metadata__", None)
+    except HeaderError:
+        raise ArtifactError(f"{path} is no safetensors file or is cut short; download it again.") from None
     try:
-        return _describe(header, size - 8 - length)
+        return _describe(layout)
     except (ValueError, KeyError, TypeError):
         raise ArtifactError(
-            f"{path} does not have the {_last_byte(header)} bytes of tensors that it says it holds, "
-            f"but {size - 8 - length}; download it again."
+            f"{path} does not have the {layout.tensor_bytes} bytes of tensors that it says it holds, "
+            f"but {layout.data_bytes}; download it again."
         ) from None
 
 
-def _describe(header: Mapping[str, Any], data_bytes: int) -> WeightFile:
+def _describe(layout: Layout) -> WeightFile:
     elements = {}
     datatypes = {}
-    for name, tensor in header.items():
+    for name, tensor in layout.tensors.items():
         elements[name] = math.prod(tensor["shape"])
         datatypes[name] = DATATYPES.get(tensor["dtype"], str(tensor["dtype"]))
-    if _last_byte(header) != data_bytes:
+    if layout.tensor_bytes != layout.data_bytes:
         raise ValueError
     return WeightFile(elements, datatypes)
-
-
-def _last_byte(header: Mapping[str, Any]) -> int:
-    try:
-        return max((int(tensor["data_offsets"][1]) for tensor in header.values()), default=0)
-    except (KeyError, TypeError, IndexError, ValueError):
-        return -1

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from modelservice_workers.common.durable import sync
 from modelservice_workers.common.errors import ArtifactError
 
 MARKER_NAME: Final = ".modelservice-fetched.json"
@@ -74,11 +74,11 @@ class Store:
         home = self._home(fetched.address, fetched.revision)
         (content / MARKER_NAME).write_text(json.dumps(asdict(fetched), indent=2))
         content.chmod(0o755)
-        _sync(content / MARKER_NAME)
-        _sync(content)
+        sync(content / MARKER_NAME)
+        sync(content)
         content.rename(home)
         shutil.rmtree(home.with_name(f".{home.name}.part"), ignore_errors=True)
-        _sync(home.parent)
+        sync(home.parent)
         if home != self.target:
             self._link(home)
 
@@ -119,11 +119,3 @@ def _locked(path: Path, address: str) -> Iterator[None]:
             _log.info("Another pod of this node fetches %s; waiting for it.", address)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

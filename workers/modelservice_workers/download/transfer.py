@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from modelservice_workers.common.artifacts import file_digest
+from modelservice_workers.common.durable import sync
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.download.listing import RemoteFile
 from modelservice_workers.download.progress import Progress
@@ -70,7 +70,7 @@ class Transfer:
             if not self._copy_with_retries(file, part, stop):
                 return
         _verify(file, part)
-        _sync(part)
+        sync(part)
         part.rename(final)
 
     def _copy_with_retries(self, file: RemoteFile, part: Path, stop: threading.Event) -> bool:
@@ -132,11 +132,3 @@ def _verify(file: RemoteFile, part: Path) -> None:
             f"{file.path} has the digest {actual[:19]}... after {size:,} bytes and its source says "
             f"{file.digest[:19]}...; it was changed or damaged, upload it again."
         )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

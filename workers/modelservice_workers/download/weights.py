@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
 
 from modelservice_workers.common.errors import ArtifactError
-
-_POINTER: Final = b"version https://git-lfs.github.com/spec/"
-_HEADER_LIMIT_BYTES: Final = 100_000_000
+from modelservice_workers.common.weightfiles import CutShortError, HeaderError, is_pointer, read_layout
 
 
 def check_weights(directory: Path, names: Iterable[str]) -> None:
@@ -21,41 +17,35 @@ def check_weights(directory: Path, names: Iterable[str]) -> None:
         path = directory / name
         if not path.is_file():
             raise ArtifactError(f"{name} is missing; upload it, or the model would answer nonsense.")
-        check_no_pointer(path, name)
+        if is_pointer(path):
+            raise ArtifactError(
+                f"{name} is a Git LFS pointer, not the file itself; run 'git lfs pull' and upload again."
+            )
         if name.endswith(".safetensors"):
-            tensors[name] = frozenset(read_header(path, name))
+            tensors[name] = _read_tensors(path, name)
         elif name.endswith(".gguf") and not _starts_with(path, b"GGUF"):
             raise ArtifactError(f"{name} is no GGUF file: its first four bytes are not 'GGUF'.")
     for index in sorted(directory.glob("*.safetensors.index.json")):
         _check_index(index, tensors)
 
 
-def check_no_pointer(path: Path, name: str) -> None:
-    """Refuse the small text that Git LFS keeps in place of a file."""
-    if _starts_with(path, _POINTER):
-        raise ArtifactError(f"{name} is a Git LFS pointer, not the file itself; run 'git lfs pull' and upload again.")
-
-
-def read_header(path: Path, name: str) -> Mapping[str, Any]:
-    """The tensors of a safetensors file, whose size must be what its header says; raises ArtifactError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else _HEADER_LIMIT_BYTES + 1  # noqa: PLR2004
-        if length > min(size - 8, _HEADER_LIMIT_BYTES):
-            raise ArtifactError(f"{name} is no safetensors file, or was cut short in its header; upload it again.")
-        try:
-            header = json.loads(file.read(length))
-            tensors = {key: value for key, value in header.items() if key != "__metadata__"}
-            end = max((int(value["data_offsets"][1]) for value in tensors.values()), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-            raise ArtifactError(f"{name} has a damaged safetensors header; upload it again.") from None
-    if size != 8 + length + end:
+def _read_tensors(path: Path, name: str) -> frozenset[str]:
+    try:
+        layout = read_layout(path)
+    except CutShortError:
         raise ArtifactError(
-            f"{name} has {size:,} bytes and its header needs {8 + length + end:,}; it was cut short or changed, "
-            "upload it again."
+            f"{name} is no safetensors file, or was cut short in its header; upload it again."
+        ) from None
+    except HeaderError:
+        layout = None
+    if layout is None or layout.tensor_bytes < 0:
+        raise ArtifactError(f"{name} has a damaged safetensors header; upload it again.")
+    if layout.tensor_bytes != layout.data_bytes:
+        raise ArtifactError(
+            f"{name} has {layout.header_bytes + layout.data_bytes:,} bytes and its header needs "
+            f"{layout.header_bytes + layout.tensor_bytes:,}; it was cut short or changed, upload it again."
         )
-    return tensors
+    return frozenset(layout.tensors)
 
 
 def _check_index(index: Path, tensors: Mapping[str, frozenset[str]]) -> None:

@@ -18,6 +18,7 @@ from modelservice_workers.common.artifacts import (
     list_files,
     read_stored,
 )
+from modelservice_workers.common.durable import sync
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.common.signature import Signature
 
@@ -53,7 +54,7 @@ def publish(staging: Path, final: Path, lineage: Mapping[str, str]) -> StoredArt
     except OSError as error:
         if not final.exists():
             raise ArtifactError(f"The output could not be renamed to {final}: {error.strerror}.") from error
-    _sync(final.parent)
+    sync(final.parent)
     _remove_leftovers(final)
     return read_stored(final)
 
@@ -96,13 +97,5 @@ def _read_signature(model: Path) -> Signature:
 def _sync_tree(directory: Path) -> None:
     for folder, _, names in os.walk(directory):
         for name in names:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync(Path(folder, name))
+        sync(Path(folder))
