@@ -263,7 +263,9 @@ class Fuse:
                 self.world.delete_pod(deletion.pod.uid, version)
         yield
         watch = self.world.watch or Watch(date, date)
-        self.world.watch = watch.extended(date, self.world.date, spared=bool(verdict.spared))
+        spared = {pod.uid for pod in verdict.spared}
+        there = {uid for record in book.placements.values() for uid in record.units} | views.keys()
+        self.world.watch = watch.extended(date, self.world.date, spared, there)
 
 
 def _pod(view: View) -> Pod:

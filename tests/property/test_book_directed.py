@@ -10,7 +10,7 @@ from modelservice.domain.ledger import Policy
 from modelservice.domain.periods import Calendar, Period
 
 from tests.property.actors import NONE, Faults, Fuse, Operator, Spec
-from tests.property.oracles import Oracle, Violation
+from tests.property.oracles import Oracle, Violation, charge
 from tests.property.world import TENTHS, Quirks, Workload, World
 
 NAME = "team/chat-1"
@@ -207,6 +207,29 @@ def test_a_pod_whose_operator_stays_away_is_stopped_by_the_fuse_inside_its_hold(
     stage.wait(4000)
     pod, *_ = stage.world.pods.values()
     assert pod.ended is not None
+
+
+def test_a_pod_that_a_person_spares_while_nobody_keeps_the_book_lengthens_the_bill_of_no_other() -> None:
+    stage = Stage(limit=2 * FOR_ONE, demand=2)
+    stage.work()
+    stage.wait(300)
+    stage.work()
+    gone, spared = stage.world.pods.values()
+    for operator in stage.operators:
+        operator.crash()
+    spared.spared_until, spared.version = stage.world.date + 4 * 3600, spared.version + 1
+    stage.world.delete_pod(gone.uid, force=True)
+    held = stage.oracle.book.end_max(stage.oracle.book.units[gone.uid])
+    stage.wait(2 * 3600)
+    for _ in range(3):
+        stage.work()
+        stage.wait(60)
+    (account,) = stage.oracle.book.accounts.values()
+    assert gone.uid not in stage.oracle.book.units
+    assert spared.uid in stage.oracle.book.units
+    assert gone.started is not None
+    (line,) = account["lines"]
+    assert line["closed"] + line["adjusted"] == charge(36_000_000, gone.started // TENTHS, held)
 
 
 @pytest.mark.parametrize("billed_from", ["Ungate", "Running"])

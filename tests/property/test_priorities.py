@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from modelservice.domain.allocation import DRAIN_MARGIN, Round
 from modelservice.domain.book import Account, Book, Refusal
@@ -214,6 +214,18 @@ budgets = st.lists(
 
 
 @given(services, services, budgets, st.integers(0, STOP))
+@example(
+    # Money that is lent to floors is free for a new floor, and not for a burst that has to leave it to them.
+    {"a": Wanted(Priority.CRITICAL, 1, 2), "b": Wanted(Priority.CRITICAL, 1, 2)},
+    {
+        "a": Wanted(Priority.CRITICAL, 1, 3),
+        "b": Wanted(Priority.BATCH, 1, 2),
+        "c": Wanted(Priority.CRITICAL, 1, 1),
+        "d": Wanted(Priority.CRITICAL, 2, 2),
+    },
+    (policy(3 * REST + 3 * ONE, name="ns/0"),),
+    0,
+)
 def test_a_plan_that_is_carried_out_again_and_again_settles_and_leaves_nobody_in_the_place_of_a_higher_class(
     before: dict[str, Wanted], after: dict[str, Wanted], policies: tuple[Policy, ...], stop: int
 ) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from modelservice.controllers.bookkeeper import OPEN
-from modelservice.controllers.safeguards import FUSE_LEASE, lease_spec, watch_of
+from modelservice.controllers.safeguards import FUSE_LEASE, recorded, watch_of
 from modelservice.controllers.world import SELECTOR, pods_of
 from modelservice.domain.book import Book
 from modelservice.domain.codec import DamagedBookError, decode
@@ -100,7 +100,8 @@ class Fuse:
             raise Incomplete(f"The book of budgets cannot be read: {error}") from error
         verdict = judge(pods, book, self._read_at, frozen=self._frozen)
         await self._carry_out(verdict)
-        await self._report(self._read_at, spared=bool(verdict.spared))
+        there = {pod.uid for pod in pods} | {uid for placement in book.placements.values() for uid in placement.units}
+        await self._report(self._read_at, {pod.uid for pod in verdict.spared}, there)
 
     async def _read(self) -> Book:
         answer = await self.kube.get("BudgetLedger", self.namespace, OPEN)
@@ -132,16 +133,16 @@ class Fuse:
         log.warning("%s It is deleted.", deletion.why)
         return ""
 
-    async def _report(self, decided: int, *, spared: bool) -> None:
+    async def _report(self, decided: int, spared: set[str], there: set[str]) -> None:
         """Extend the watch that the Lease tells of."""
         try:
             answer = await self.kube.get("Lease", self.namespace, FUSE_LEASE)
         except NotFound:
             meta = {"namespace": self.namespace, "name": FUSE_LEASE}
-            spec = lease_spec(Watch(decided, decided), self.identity)
-            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
-            await self.kube.create(lease, manager=MANAGER)
+            lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta}
+            watch = Watch(decided, decided, dict.fromkeys(spared, decided))
+            await self.kube.create(recorded(lease, watch, self.identity), manager=MANAGER)
             return
         before = watch_of(answer.object) or Watch(decided, decided)
-        watch = before.extended(decided, answer.date, spared=spared)
-        await self.kube.replace({**answer.object, "spec": lease_spec(watch, self.identity)}, manager=MANAGER)
+        watch = before.extended(decided, answer.date, spared, there)
+        await self.kube.replace(recorded(answer.object, watch, self.identity), manager=MANAGER)

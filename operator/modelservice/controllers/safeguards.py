@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from modelservice.ports import KubeClient
 log = logging.getLogger(__name__)
 
 FUSE_LEASE = "modelservice-fuse"
+SPARED = "modelservice.dev/spared"
+"""On the Lease of the fuse: the pods that a watch proves nothing of, and when each was last there, as JSON."""
 LOOK_SECONDS = 15.0
 
 
@@ -93,9 +96,23 @@ def watch_of(lease: Object) -> Watch | None:
     spec = lease.get("spec") or {}
     try:
         since, until = parse_time(spec.get("acquireTime")), parse_time(spec.get("renewTime"))
-    except ValueError:
+        noted = json.loads((lease["metadata"].get("annotations") or {}).get(SPARED, "{}"))
+        spared = {str(uid): int(last) for uid, last in noted.items()}
+    except (AttributeError, TypeError, ValueError):
         return None
-    return None if since is None or until is None else Watch(since, until)
+    return None if since is None or until is None else Watch(since, until, spared)
+
+
+def recorded(lease: Object, watch: Watch, holder: str) -> Object:
+    """The Lease as it tells of a watch."""
+    annotations = {name: text for name, text in (lease["metadata"].get("annotations") or {}).items() if name != SPARED}
+    if watch.spared:
+        annotations[SPARED] = json.dumps(dict(watch.spared), separators=(",", ":"), sort_keys=True)
+    return {
+        **lease,
+        "metadata": {**lease["metadata"], "annotations": annotations},
+        "spec": lease_spec(watch, holder),
+    }
 
 
 def lease_spec(watch: Watch, holder: str) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelservice.domain.book import Account, Book
@@ -14,34 +14,45 @@ from modelservice.domain.times import format_time
 GAP_SECONDS = LATE_SECONDS // 2
 """Longest time from the decision of one look of the fuse to the end of the next in an unbroken watch. The other half of
 the delay that is paid for is the bound on the difference of clocks."""
+MOST_SPARED = 100
+"""A watch remembers no more spared pods than that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
     """Complete looks without a gap, the first decided at ``since``, the last at ``until`` (Dates of the API server).
 
-    A look is complete when the book could be read and everything that had to be deleted was.
+    A look is complete when the book could be read and everything that had to be deleted was. Of pods that were spared
+    it proves nothing, since they do live longer than they are paid: ``spared`` gives by UID when each was last there.
     """
 
     since: int
     until: int
+    spared: Mapping[str, int] = field(default_factory=dict)
 
-    def extended(self, decided: int, finished: int, *, spared: bool = False) -> Watch:
+    def extended(self, decided: int, finished: int, spared: Collection[str] = (), there: Collection[str] = ()) -> Watch:
         """The watch after one more complete look, decided and finished at these Dates.
 
-        It begins anew after a gap, and while pods are spared: they do live longer than they are paid.
+        ``spared`` are the UIDs of the pods that were, ``there`` those of all that are listed or in the book. Who is
+        neither any more is forgotten once no write can bring it into the book. The watch begins anew after a gap, and
+        when more are spared than it can remember.
         """
-        if spared or finished - self.until > GAP_SECONDS:
+        seen = {uid: decided if uid in there else last for uid, last in self.spared.items()}
+        known = {uid: last for uid, last in seen.items() if decided - last <= 2 * GAP_SECONDS}
+        known |= dict.fromkeys(spared, decided)
+        if len(known) > MOST_SPARED:
             return Watch(decided, decided)
-        return Watch(self.since, max(self.until, decided))
+        if finished - self.until > GAP_SECONDS:
+            return Watch(decided, decided, known)
+        return Watch(self.since, max(self.until, decided), known)
 
     def fresh(self, date: int) -> bool:
         """Whether the fuse still watches, seen at that Date."""
         return date - self.until <= GAP_SECONDS
 
-    def bounds(self, hold_through: int, date: int) -> bool:
+    def bounds(self, uid: str, hold_through: int, date: int) -> bool:
         """Whether a pod that is found gone at ``date`` was deleted in time after that end of its hold or before."""
-        return self.since <= hold_through and self.fresh(date)
+        return uid not in self.spared and self.since <= hold_through and self.fresh(date)
 
 
 ALL_IS_WELL = (

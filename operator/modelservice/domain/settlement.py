@@ -80,10 +80,12 @@ class Evidence:
     watch: Watch | None = None
     foreseen: Mapping[str, int] = field(default_factory=dict)
 
-    def bounds(self, record: Placement, unit: Unit) -> bool:
+    def bounds(self, record: Placement, uid: str) -> bool:
         """Whether the fuse has deleted that pod in time after its hold, if nobody else had."""
-        hold = record.hold_through
-        return self.watch is not None and hold is not None and unit.start <= hold and self.watch.bounds(hold, self.date)
+        hold, watch = record.hold_through, self.watch
+        if watch is None or hold is None or record.units[uid].start > hold:
+            return False
+        return watch.bounds(uid, hold, self.date)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,7 @@ def _take_evidence(book: Book, evidence: Evidence) -> Book:
                 elif end.finished_at is not None:
                     ends[uid] = _end(evidence.date, end.finished_at)
                 else:
-                    ends[uid] = end_gone(record, evidence.date, fused=evidence.bounds(record, unit))
+                    ends[uid] = end_gone(record, evidence.date, fused=evidence.bounds(record, uid))
         book = close_all(book, record.name, ends) if ends else book
     return book
 

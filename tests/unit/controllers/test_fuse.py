@@ -1,4 +1,4 @@
-"""When the process of the fuse calls itself stuck or blind, by a clock of the test."""
+"""When the process of the fuse calls itself stuck or blind, by a clock of the test; what its Lease tells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 from modelservice.controllers.fuse import STUCK_SECONDS, Fuse
-from modelservice.domain.guarantee import GAP_SECONDS
+from modelservice.controllers.safeguards import SPARED, recorded, watch_of
+from modelservice.domain.guarantee import GAP_SECONDS, Watch
 from modelservice.kit.meter import NoMeter
 
 
@@ -43,3 +44,20 @@ def test_the_fuse_is_blind_once_the_last_complete_look_is_too_old(age: float, sa
     assert made.blind() == ["No look has ended yet."]
     made._complete_at, made.problem = 1000, "the book is damaged"
     assert made.blind() == said
+
+
+def test_the_lease_tells_of_a_watch_and_of_the_pods_that_were_spared_and_keeps_what_others_wrote_on_it() -> None:
+    lease: dict[str, Any] = {"metadata": {"name": "modelservice-fuse", "annotations": {"team": "a"}}}
+    for watch in (Watch(900, 1000, {"b": 950, "a": 1000}), Watch(900, 1010)):
+        lease = recorded(lease, watch, "fuse-0")
+        assert watch_of(lease) == watch
+        assert lease["metadata"]["annotations"] == {"team": "a"} | (
+            {SPARED: '{"a":1000,"b":950}'} if watch.spared else {}
+        )
+
+
+@pytest.mark.parametrize("note", ["a", "[]", '{"a": null}', '{"a": "x"}'])
+def test_a_lease_whose_note_of_spared_pods_cannot_be_read_tells_of_no_watch(note: str) -> None:
+    lease = recorded({"metadata": {"name": "modelservice-fuse"}}, Watch(900, 1000), "fuse-0")
+    lease["metadata"]["annotations"] = {SPARED: note}
+    assert watch_of(lease) is None

@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 from modelservice.domain.book import Enforcement
-from modelservice.domain.guarantee import ALL_IS_WELL, GAP_SECONDS, Level, Watch, judge_guarantee, weak_pods, worst_case
+from modelservice.domain.guarantee import (
+    ALL_IS_WELL,
+    GAP_SECONDS,
+    MOST_SPARED,
+    Level,
+    Watch,
+    judge_guarantee,
+    weak_pods,
+    worst_case,
+)
 from modelservice.domain.ledger import set_policies
 from modelservice.domain.prices import LATE_SECONDS
 from modelservice.domain.snapshot import BreakGlass, Pod
@@ -16,20 +25,43 @@ FRESH = Watch(NOW - 900, NOW - 5)
 
 
 @pytest.mark.parametrize(
-    ("decided", "finished", "spared", "after"),
+    ("decided", "finished", "after"),
     [
-        pytest.param(NOW + 5, NOW + 6, False, Watch(NOW - 900, NOW + 5), id="in time"),
-        pytest.param(NOW + 5, NOW - 5 + GAP_SECONDS, False, Watch(NOW - 900, NOW + 5), id="just in time"),
-        pytest.param(
-            NOW + 5, NOW - 4 + GAP_SECONDS, False, Watch(NOW + 5, NOW + 5), id="decided in time, finished late"
-        ),
-        pytest.param(NOW + 900, NOW + 901, False, Watch(NOW + 900, NOW + 900), id="after an outage"),
-        pytest.param(NOW + 5, NOW + 6, True, Watch(NOW + 5, NOW + 5), id="while a pod is spared"),
-        pytest.param(NOW - 9, NOW - 9, False, FRESH, id="by a clock that is behind"),
+        pytest.param(NOW + 5, NOW + 6, Watch(NOW - 900, NOW + 5), id="in time"),
+        pytest.param(NOW + 5, NOW - 5 + GAP_SECONDS, Watch(NOW - 900, NOW + 5), id="just in time"),
+        pytest.param(NOW + 5, NOW - 4 + GAP_SECONDS, Watch(NOW + 5, NOW + 5), id="decided in time, finished late"),
+        pytest.param(NOW + 900, NOW + 901, Watch(NOW + 900, NOW + 900), id="after an outage"),
+        pytest.param(NOW - 9, NOW - 9, FRESH, id="by a clock that is behind"),
     ],
 )
-def test_a_watch_goes_on_only_without_a_gap(decided: int, finished: int, *, spared: bool, after: Watch) -> None:
-    assert FRESH.extended(decided, finished, spared=spared) == after
+def test_a_watch_goes_on_only_without_a_gap(decided: int, finished: int, after: Watch) -> None:
+    assert FRESH.extended(decided, finished) == after
+
+
+def test_a_watch_proves_nothing_of_spared_pods_until_they_cannot_come_into_the_book_any_more() -> None:
+    watch = FRESH.extended(NOW, NOW, {"spared"}, {"spared", "other"})
+    assert watch == Watch(FRESH.since, NOW, {"spared": NOW})
+    for _ in range(20):
+        now = watch.until + 30
+        watch = watch.extended(now, now, (), {"spared", "other"})
+        assert (watch.bounds("spared", now, now), watch.bounds("other", now, now)) == (False, True)
+    gone = watch.until
+    while watch.until + 30 <= gone + 2 * GAP_SECONDS:
+        watch = watch.extended(watch.until + 30, watch.until + 30, (), {"other"})
+        assert watch == Watch(FRESH.since, watch.until, {"spared": gone})
+    assert watch.extended(watch.until + 30, watch.until + 30) == Watch(FRESH.since, watch.until + 30)
+
+
+def test_a_watch_begins_anew_with_a_gap_and_remembers_the_spared_pods_that_are_there() -> None:
+    watch = FRESH.extended(NOW, NOW, {"a", "b"}, {"a", "b"}).extended(NOW + 900, NOW + 900, (), {"a"})
+    assert watch == Watch(NOW + 900, NOW + 900, {"a": NOW + 900})
+
+
+def test_a_watch_that_cannot_remember_all_spared_pods_proves_nothing_of_holds_that_end_meanwhile() -> None:
+    many = {f"pod-{n}" for n in range(MOST_SPARED + 1)}
+    most = many - {"pod-0"}
+    assert FRESH.extended(NOW, NOW, most, most) == Watch(FRESH.since, NOW, dict.fromkeys(most, NOW))
+    assert FRESH.extended(NOW, NOW, most, most).extended(NOW + 5, NOW + 5, many, many) == Watch(NOW + 5, NOW + 5)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +76,7 @@ def test_a_watch_goes_on_only_without_a_gap(decided: int, finished: int, *, spar
     ],
 )
 def test_a_watch_bounds_the_life_of_pods_whose_hold_ended_in_it(hold: int, date: int, *, bounded: bool) -> None:
-    assert FRESH.bounds(hold, date) is bounded
+    assert FRESH.bounds("a", hold, date) is bounded
 
 
 def test_a_pod_is_deleted_inside_the_delay_that_is_paid_for_even_if_the_clocks_differ_by_a_minute() -> None:

@@ -237,6 +237,8 @@ def test_a_budget_that_appears_later_pays_for_what_runs() -> None:
         pytest.param(None, False, id="no fuse"),
         pytest.param(Watch(NOW + HOUR + 1, NOW + 9000), False, id="a fuse has watched since the hold ended"),
         pytest.param(Watch(NOW, NOW + HOUR), False, id="the fuse has been silent since the hold ended"),
+        pytest.param(Watch(NOW, NOW + 9000, {"a": NOW + 8000}), False, id="a fuse has spared it"),
+        pytest.param(Watch(NOW, NOW + 9000, {"b": NOW + 8000}), True, id="a fuse has spared another one"),
     ],
 )
 def test_a_pod_that_vanished_in_an_outage_is_billed_past_its_hold_only_without_a_fuse(
