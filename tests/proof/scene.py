@@ -114,7 +114,11 @@ def pools() -> list[Object]:
 
 
 def runtimes() -> list[Object]:
-    series = {"requestsRunning": "engine_running", "requestsWaiting": "engine_waiting", "requestsTotal": "engine_total"}
+    series = {
+        "requestsRunning": ["engine_running"],
+        "requestsWaiting": ["engine_waiting"],
+        "requestsTotal": ["engine_total"],
+    }
     serve = {"type": "CPU", "image": "proof/script:1", "args": ["/scripts/serve.py"]}
     train = {"type": "CPU", "image": "proof/script:1"}
     engine = {"role": "Inference", "metrics": series, "accelerators": [serve]}

@@ -36,10 +36,12 @@ from modelservice.domain.quantities import whole
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
     ClaimPath,
+    Drain,
     Engine,
     Inference,
     Json,
     Pool,
+    Probes,
     Role,
     Runtime,
     Service,
@@ -144,13 +146,19 @@ def runtime_of(obj: ModelRuntime) -> Runtime:
         if metrics
         else {}
     )
+    probes, drain = spec.probes, spec.drain
     return Runtime(
         name=obj.metadata.name,
         role=Role(spec.role),
         port=spec.port,
         metrics_path=spec.metrics_path,
-        series={key: name for key, name in names.items() if name is not None},
-        engines={one.type: Engine(one.image, one.args, _env(one.env)) for one in spec.accelerators},
+        series={key: known for key, known in names.items() if known},
+        engines={
+            one.type: Engine(one.image, one.args, _env(one.env), one.command, one.shared_memory)
+            for one in spec.accelerators
+        },
+        probes=Probes(probes.live_path, probes.ready_path, probes.start_seconds),
+        drain=Drain(drain.delay_seconds, drain.timeout_seconds) if drain else None,
     )
 
 

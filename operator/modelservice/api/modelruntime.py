@@ -6,19 +6,53 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelservice.api.fields import API_VERSION, Image, Shape, keyed
+from modelservice.api.fields import API_VERSION, ATOMIC, Image, Quantity, Shape, keyed
 from modelservice.api.meta import ObjectMeta
 from modelservice.api.pod import Env, Words
 
-Series = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
+Series = Annotated[tuple[Name, ...], Field(max_length=8), ATOMIC]
+UrlPath = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^/[^\s?#]*$")]
 
 
 class RuntimeMetrics(Shape):
-    """Names of the engine's series. A metric of scaling that needs an absent one cannot be used with this engine."""
+    """Names of the engine's series: of several the first that a pod has counts, summed over its other labels.
 
-    requests_running: Annotated[Series | None, Field(description="Gauge: requests that are being answered.")] = None
-    requests_waiting: Annotated[Series | None, Field(description="Gauge: requests that wait for their turn.")] = None
-    requests_total: Annotated[Series | None, Field(description="Counter: requests answered.")] = None
+    A metric of scaling that needs an absent one cannot be used with this engine.
+    """
+
+    requests_running: Annotated[Series, Field(description="Gauge: requests that are being answered.")] = ()
+    requests_waiting: Annotated[Series, Field(description="Gauge: requests that wait for their turn.")] = ()
+    requests_total: Annotated[Series, Field(description="Counter: requests answered.")] = ()
+
+
+class Probes(Shape):
+    """How the kubelet asks the engine how it is, on its port; 200 is yes."""
+
+    live_path: Annotated[
+        UrlPath,
+        Field(description="Answers once the process has started; a pod whose path stops to answer is restarted."),
+    ] = "/v2/health/live"
+    ready_path: Annotated[UrlPath, Field(description="Answers while requests may be sent.")] = "/v2/health/ready"
+    start_seconds: Annotated[
+        int,
+        Field(
+            ge=1, le=86_400, description="A pod whose livePath has not answered so long after its start is restarted."
+        ),
+    ] = 1800
+
+
+class Drain(Shape):
+    """How a replica stops. Pools that are not paid for so long (billing.stopSeconds) are not used."""
+
+    delay_seconds: Annotated[
+        int,
+        Field(ge=0, le=300, description="Before the engine is told to stop: no new requests are sent to it meanwhile."),
+    ] = 5
+    timeout_seconds: Annotated[
+        int,
+        Field(ge=1, le=3600, description="What the engine has to answer its last requests and end, then it is killed."),
+    ]
 
 
 class RuntimeAccelerator(Shape):
@@ -26,11 +60,21 @@ class RuntimeAccelerator(Shape):
 
     type: Annotated[Literal["CPU", "GPU", "TPU"], Field(description="The type of accelerator.")]
     image: Annotated[Image, Field(description="The image of the engine.")]
+    command: Annotated[Words, Field(description="Its program instead of the image's entrypoint.")] = ()
     args: Annotated[
         Words,
-        Field(description="Its arguments; $(MODEL_NAME), $(MODEL_PATH) and $(PORT) stand for what the service needs."),
+        Field(
+            description="Its arguments; $(MODEL_NAME), $(MODEL_PATH), $(PORT), $(DEVICES) and $(CPU_THREADS) stand for "
+            "what the replica has."
+        ),
     ] = ()
-    env: Annotated[Env, Field(description="Its environment variables; those of the service win.")] = ()
+    env: Annotated[
+        Env, Field(description="Its environment variables, with the same references; those of the service win.")
+    ] = ()
+    shared_memory: Annotated[
+        Quantity | None,
+        Field(description="The size of /dev/shm, part of the pod's memory; absent: what the node gives, mostly 64Mi."),
+    ] = None
 
 
 class ModelRuntimeSpec(Shape):
@@ -43,11 +87,18 @@ class ModelRuntimeSpec(Shape):
     port: Annotated[int, Field(ge=1024, le=65_535, description="The port on which it serves requests and metrics.")] = (
         8080
     )
-    metrics_path: Annotated[
-        str,
-        Field(min_length=1, max_length=253, pattern=r"^/[^\s?#]*$", description="The path of its Prometheus metrics."),
-    ] = "/metrics"
+    metrics_path: Annotated[UrlPath, Field(description="The path of its Prometheus metrics.")] = "/metrics"
     metrics: Annotated[RuntimeMetrics | None, Field(description="Names of its series; absent means none.")] = None
+    probes: Annotated[
+        Probes, Field(description="How it is asked how it is; absent: as Open Inference Protocol v2.")
+    ] = Probes()
+    drain: Annotated[
+        Drain | None,
+        Field(
+            description="How a replica stops; absent: a delay of 5 seconds, and what the pool is paid for after it, "
+            "at most 60 seconds in all."
+        ),
+    ] = None
     accelerators: Annotated[
         tuple[RuntimeAccelerator, ...],
         Field(min_length=1, max_length=3, description="The types of accelerators it runs on."),

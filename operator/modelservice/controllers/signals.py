@@ -16,21 +16,31 @@ POD = 'namespace!="",pod!=""'
 
 
 def queries(runtimes: Iterable[Runtime]) -> dict[str, str]:
-    """PromQL by what it measures, grouped by the target's namespace and pod; a pod scraped twice counts once."""
-    names: dict[str, set[str]] = {}
+    """PromQL by what it measures, grouped by the target's namespace and pod; a pod scraped twice counts once.
+
+    Engines have names of their own, and new ones beside old ones: the earlier in a runtime's list comes first.
+    """
+    names: dict[str, dict[str, int]] = {}
     for runtime in runtimes:
         if runtime.role is Role.INFERENCE:
-            for key, name in runtime.series.items():
-                names.setdefault(key, set()).add(name)
+            for key, known in runtime.series.items():
+                ranks = names.setdefault(key, {})
+                ranks |= {name: min(rank, ranks.get(name, rank)) for rank, name in enumerate(known)}
     asked = {
         "up": f"min by (namespace, pod) (up{{{POD}}})",
         "scraped_at": f"min by (namespace, pod) (timestamp(up{{{POD}}}))",
     }
-    for key, series in sorted(names.items()):
-        selected = f'{{__name__=~"{"|".join(sorted(series))}",{POD}}}'
-        value = f"irate({selected}[{WINDOW}])" if key == "requests" else selected
-        asked[key] = f"max by (namespace, pod) (sum by (namespace, pod, job, instance) ({value}))"
+    for key, ranks in sorted(names.items()):
+        order = sorted(ranks, key=lambda name: (ranks[name], name))
+        asked[key] = " or ".join(_by_name(name, counter=key == "requests") for name in order)
     return asked
+
+
+def _by_name(name: str, *, counter: bool) -> str:
+    """One series summed over its labels; joined by `or`, the first name that a pod has counts."""
+    selected = f"{name}{{{POD}}}"
+    value = f"irate({selected}[{WINDOW}])" if counter else selected
+    return f"max by (namespace, pod) (sum by (namespace, pod, job, instance) ({value}))"
 
 
 async def read(source: MetricsSource | None, runtimes: Iterable[Runtime]) -> Reading:

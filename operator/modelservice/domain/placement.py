@@ -8,7 +8,13 @@ from math import ceil
 
 from modelservice.domain.prices import ON_DEMAND, STEADY, Course, dominant_share, node_ceiling, pod_rate
 from modelservice.domain.quantities import show, wholes
-from modelservice.domain.specs import Pool, Runtime, Workload
+from modelservice.domain.specs import Drain, Pool, Runtime, Workload
+
+LONGEST_GRACE = 60
+STOP_MARGIN = 15
+"""Between the end of the time that a pod has to stop and the kubelet's proof that it has."""
+KILL_SECONDS = 5
+"""What a pod has beyond its drain, so that one that ends in time is not killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,13 @@ def requested(pod: Workload, pool: Pool) -> dict[str, str]:
     return requests
 
 
+def grace_seconds(pool: Pool, drain: Drain | None = None) -> int:
+    """Time for a pod to end by itself, so that the kubelet's proof comes within the pool's `stopSeconds`."""
+    if drain is not None:
+        return drain.delay + drain.timeout + KILL_SECONDS
+    return max(1, min(LONGEST_GRACE, pool.billing.stop - STOP_MARGIN))
+
+
 def select(
     pod: Workload, runtime: Runtime, pools: Iterable[Pool], currencies: Mapping[str, Collection[str]]
 ) -> Selection:
@@ -87,6 +100,11 @@ def _judge(pod: Workload, runtime: Runtime, pool: Pool) -> Option | str:
         return f"has {pool.accelerator}, which is not among placement.accelerators"
     if pool.accelerator not in runtime.engines:
         return f"has {pool.accelerator}, on which the runtime {runtime.name} does not run"
+    if runtime.drain is not None and (need := grace_seconds(pool, runtime.drain) + STOP_MARGIN) > pool.billing.stop:
+        return (
+            f"is paid for {pool.billing.stop} s of stopping (billing.stopSeconds) and the runtime {runtime.name} needs "
+            f"{need} s to drain"
+        )
     requests = wholes(requested(pod, pool))
     if lack := _lack(requests, pool.allocatable):
         return lack

@@ -108,23 +108,47 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """How a runtime runs on one type of accelerator."""
+    """How a runtime runs on one type of accelerator; `shared_memory` is the size of /dev/shm."""
 
     image: str
     args: tuple[str, ...] = ()
     env: tuple[Json, ...] = ()
+    command: tuple[str, ...] = ()
+    shared_memory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """Paths that answer 200 while a replica is alive and ready; it has `start` seconds to become alive."""
+
+    live: str = "/v2/health/live"
+    ready: str = "/v2/health/ready"
+    start: int = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How a replica stops: `delay` seconds before the signal, `timeout` seconds after it."""
+
+    delay: int
+    timeout: int
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """One ModelRuntime; `series` maps running, waiting and requests to the engine's names of them."""
+    """One ModelRuntime.
+
+    `series` maps running, waiting and requests to the engine's names of them, of which the first that is there counts.
+    """
 
     name: str
     role: Role
     port: int
     metrics_path: str
-    series: Mapping[str, str]
+    series: Mapping[str, tuple[str, ...]]
     engines: Mapping[str, Engine]
+    probes: Probes = Probes()
+    drain: Drain | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,12 @@ from typing import Any
 
 from modelservice.domain.specs import Artifact, Inference, Pool, Role, Runtime, Service
 from modelservice.render.labels import ARTIFACT, DIGEST, NAME, PLACEMENT, ROLE, owner, pod_labels
-from modelservice.render.pod import container, pod_spec, user_volumes
+from modelservice.render.pod import container, pod_spec, volumes_of
 
 MODELS = "/mnt/models"
 WEIGHTS = "modelservice-weights"
 DRAIN_SECONDS = 5
 """Between the order to stop and the signal to the process: endpoints are withdrawn everywhere meanwhile."""
-LOAD_SECONDS = 1800
-"""Within this time a model must have started to answer health requests."""
 
 
 def deployment_name(service: Service, placement: str) -> str:
@@ -66,13 +64,15 @@ def _pod(service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifa
     mounts = [{"name": WEIGHTS, "mountPath": MODELS, "readOnly": True}]
     main = container(spec.pod, engine, pool, args=spec.pod.args or engine.args, env=variables, mounts=mounts)
     main["ports"] = [{"name": "http", "containerPort": runtime.port, "protocol": "TCP"}]
-    main["startupProbe"] = _probe("/v2/health/live", period=1, failures=LOAD_SECONDS)
-    main["readinessProbe"] = _probe("/v2/health/ready", period=2, failures=2)
-    main["livenessProbe"] = _probe("/v2/health/live", period=10, failures=6)
-    main["lifecycle"] = {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}}
+    main["startupProbe"] = _probe(runtime.probes.live, period=1, failures=runtime.probes.start)
+    main["readinessProbe"] = _probe(runtime.probes.ready, period=2, failures=2)
+    main["livenessProbe"] = _probe(runtime.probes.live, period=10, failures=6)
+    delay = DRAIN_SECONDS if runtime.drain is None else runtime.drain.delay
+    if delay:
+        main["lifecycle"] = {"preStop": {"sleep": {"seconds": delay}}}
     claim = {"claimName": artifact.where.claim, "readOnly": True}
-    volumes = [{"name": WEIGHTS, "persistentVolumeClaim": claim}, *user_volumes(spec.pod)]
-    return pod_spec(pool, main, volumes, restart="Always")
+    volumes = [{"name": WEIGHTS, "persistentVolumeClaim": claim}, *volumes_of(spec.pod, engine)]
+    return pod_spec(pool, main, volumes, restart="Always", drain=runtime.drain)
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

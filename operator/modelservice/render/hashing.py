@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelservice.domain.specs import Artifact, Engine, Inference, Pool, Runtime, Training
+from modelservice.domain.specs import Artifact, Engine, Inference, Pool, Probes, Runtime, Training
 
 LAYOUT = 1
 """Raised only when model pods have to be made anew although nobody changed what they are made of."""
@@ -31,10 +31,25 @@ def placement_id(
         "volumes": pod.volumes,
         "requests": pod.requests,
         "limits": pod.limits,
-        "runtime": {"port": runtime.port, "metricsPath": runtime.metrics_path},
+        "runtime": _interface(runtime, engine),
         "artifact": [artifact.where.claim, artifact.where.path, artifact.digest],
     }
     return hash8({"layout": LAYOUT, "revision": revision, "pool": _pool(pool), "purchase": purchase})
+
+
+def _interface(runtime: Runtime, engine: Engine) -> Mapping[str, Any]:
+    """What else of a runtime is rendered; what it leaves at its default is not named, so that identities stay."""
+    probes, drain = runtime.probes, runtime.drain
+    parts: dict[str, Any] = {"port": runtime.port, "metricsPath": runtime.metrics_path}
+    if probes != Probes():
+        parts["probes"] = [probes.live, probes.ready, probes.start]
+    if drain is not None:
+        parts["drain"] = [drain.delay, drain.timeout]
+    if engine.command:
+        parts["command"] = engine.command
+    if engine.shared_memory is not None:
+        parts["sharedMemory"] = engine.shared_memory
+    return parts
 
 
 def run_id(training: Training) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from modelservice.domain.specs import Pool, Role, Runtime, Service, Training
 from modelservice.render.hashing import attempt_id
 from modelservice.render.labels import ATTEMPT, RUN, owner, pod_labels
-from modelservice.render.pod import container, pod_spec, user_volumes
+from modelservice.render.pod import container, pod_spec, volumes_of
 
 OUTPUT = "/mnt/output"
 WORKSPACE = "/workspace"
@@ -76,6 +76,6 @@ def _pod(service: Service, training: Training, runtime: Runtime, pool: Pool, run
     volumes = [
         {"name": OUTPUT_VOLUME, "persistentVolumeClaim": {"claimName": training.output.claim}},
         {"name": FILES_VOLUME, **files},
-        *user_volumes(training.pod),
+        *volumes_of(training.pod, engine),
     ]
     return pod_spec(pool, main, volumes, restart="Never")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -255,8 +256,29 @@ def test_the_images_follow_the_version_of_the_chart_until_a_tag_is_set(default: 
         for deployment in of_kind(objects, "Deployment"):
             (container,) = deployment["spec"]["template"]["spec"]["containers"]
             assert container["image"] == f"modelservice-operator:{operator}"
-        images = {row["image"] for item in of_kind(objects, "ModelRuntime") for row in item["spec"]["accelerators"]}
-        assert images == {f"modelservice-worker:{worker}"}
+        ours = [one for one in of_kind(objects, "ModelRuntime") if one["metadata"]["name"].startswith("modelservice-")]
+        images = {row["image"] for item in ours for row in item["spec"]["accelerators"]}
+        assert (len(ours), images) == (4, {f"modelservice-worker:{worker}"})
+
+
+def test_each_runtime_of_others_can_be_left_out_and_its_images_can_be_from_elsewhere() -> None:
+    ours = {"modelservice-torch", "modelservice-torch-train"}
+    for kept, left_out in (({"onnx", "vllm"}, {"openvino", "llamacpp"}), ({"openvino", "llamacpp"}, {"onnx", "vllm"})):
+        values = ("crds.install=false", *(f"runtimes.{one}.enabled=false" for one in left_out))
+        names = {item["metadata"]["name"] for item in of_kind(render(*values), "ModelRuntime")}
+        assert {name.removeprefix("modelservice-") for name in names - ours} == kept
+    moved = one(
+        render("crds.install=false", "runtimes.vllm.images.tpu=mirror.example.com/tpu:1"), "ModelRuntime", "vllm"
+    )
+    images = {row["type"]: row["image"] for row in moved["spec"]["accelerators"]}
+    assert images["TPU"] == "mirror.example.com/tpu:1"
+    assert images["GPU"].startswith("vllm/vllm-openai:v")
+
+
+def test_the_images_of_other_engines_are_pinned_to_a_version(default: list[Object]) -> None:
+    for item in of_kind(default, "ModelRuntime"):
+        for row in item["spec"]["accelerators"]:
+            assert re.search(r":[^:/]*[0-9]+[^:/]*$", row["image"]), row["image"]
 
 
 @pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1), (3, 1)])
@@ -283,7 +305,14 @@ def test_crds_are_installed_and_kept_unless_the_values_say_otherwise(default: li
 
 def test_runtimes_are_a_hook_only_while_the_cluster_does_not_know_their_kind(default: list[Object]) -> None:
     first = of_kind(render(api=False), "ModelRuntime")
-    assert [item["metadata"]["name"] for item in first] == ["modelservice-torch", "modelservice-torch-train"]
+    assert {item["metadata"]["name"] for item in first} == {
+        "modelservice-torch",
+        "modelservice-torch-train",
+        "modelservice-onnx",
+        "modelservice-openvino",
+        "vllm",
+        "llamacpp",
+    }
     for item in first:
         assert item["metadata"]["annotations"] == {
             "helm.sh/hook": "post-install,post-upgrade",

@@ -17,12 +17,21 @@ def sample(value: float, pod: str = "a", at: float = 1000) -> Sample:
 
 
 def test_there_are_five_queries_however_many_engines_there_are() -> None:
-    vllm = runtime(series={"running": "vllm:running", "waiting": "vllm:waiting"})
+    vllm = runtime(series={"running": ("vllm:running",), "waiting": ("vllm:waiting",)})
     asked = queries([runtime(), vllm])
     assert asked.keys() == {"up", "scraped_at", "running", "waiting", "requests"}
-    assert '__name__=~"r_running|vllm:running"' in asked["running"]
+    assert 'r_running{namespace!="",pod!=""}' in asked["running"]
+    assert 'vllm:running{namespace!="",pod!=""}' in asked["running"]
     assert "irate(" in asked["requests"]
     assert all("by (namespace, pod)" in promql for promql in asked.values())
+
+
+def test_of_several_names_the_first_that_a_pod_has_counts_and_each_is_asked_for_once() -> None:
+    renamed, old = runtime(series={"running": ("new", "old")}), runtime(series={"running": ("old",)})
+    (first, second) = queries([renamed])["running"].split(" or ")
+    assert "(new{" in first
+    assert "(old{" in second
+    assert queries([renamed, old])["running"].count("old{") == 1
 
 
 def test_the_answers_are_put_together_by_pod() -> None:

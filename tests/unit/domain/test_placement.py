@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from modelservice.domain.placement import Selection, requested, select
+from modelservice.domain.prices import Billing
 from modelservice.domain.quantities import parse_quantity, show, whole
+from modelservice.domain.specs import Drain
 
 from tests.unit.domain.specs import USD, gpu_pool, pool, runtime, workload
 
@@ -63,6 +65,15 @@ def test_each_pool_that_does_not_fit_says_why(pod: object, pools: list[object], 
     assert selection.options == ()
     assert said in why(selection)["cpu"]
     assert not selection.other_currency
+
+
+def test_a_pool_that_is_not_paid_for_while_the_engine_drains_is_left_out_and_says_how_long_that_is() -> None:
+    drains = runtime(drain=Drain(10, 60))
+    selection = select(workload(), drains, [pool("short", billing=Billing(89)), pool("long", billing=Billing(90))], {})
+    assert [option.pool.name for option in selection.options] == ["long"]
+    assert why(selection)["short"] == (
+        "is paid for 89 s of stopping (billing.stopSeconds) and the runtime engine needs 90 s to drain"
+    )
 
 
 def test_a_pool_in_another_currency_than_the_budget_is_refused_for_that_alone() -> None:

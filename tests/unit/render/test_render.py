@@ -14,13 +14,17 @@ from modelservice.domain.prices import Billing
 from modelservice.domain.specs import (
     Artifact,
     ClaimPath,
+    Drain,
     Engine,
     Inference,
     Pool,
+    Probes,
     Role,
+    Runtime,
     Service,
     ServiceName,
     Training,
+    Workload,
 )
 from modelservice.render.deployment import deployment, deployment_name
 from modelservice.render.hashing import hash8, placement_id, run_id
@@ -145,6 +149,69 @@ def test_an_accelerator_is_requested_and_limited_alike() -> None:
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "1"}
 
 
+def engine(**more: Any) -> dict[str, Any]:
+    """The container of a pod whose engine has these fields."""
+    return main(by(runtime(engines={"CPU": Engine("engine:cpu", **more)})))
+
+
+def by(run: Runtime, spec: Inference = SERVED, used: Pool | None = None) -> dict[str, Any]:
+    return deployment(service(inference=spec), spec, run, used or pool(), ARTIFACT, "abcd1234", 2)
+
+
+@pytest.mark.parametrize(
+    ("used", "given", "devices", "threads"),
+    [
+        (pool(), workload(), "0", "1"),
+        (pool(), workload(requests={"cpu": "3500m", "memory": "1Gi"}), "0", "3"),
+        (pool(), workload(requests={"cpu": "100m", "memory": "1Gi"}), "0", "1"),
+        (pool(), workload(limits={"cpu": "4"}), "0", "4"),
+        (gpu_pool(), workload(), "1", "1"),
+        (gpu_pool(), workload(requests={"cpu": "2", "memory": "1Gi", "nvidia.com/gpu": "4"}), "4", "2"),
+    ],
+)
+def test_an_engine_learns_how_many_accelerators_and_threads_it_has(
+    used: Pool, given: Workload, devices: str, threads: str
+) -> None:
+    words = ("--tensor-parallel-size=$(DEVICES)", "--threads=$(CPU_THREADS)")
+    env = ({"name": "OMP_NUM_THREADS", "value": "$(CPU_THREADS)"},)
+    run = runtime(engines={kind: Engine("engine:1", words, env) for kind in ("CPU", "GPU")})
+    container = main(by(run, replace(SERVED, pod=given), used))
+    assert container["args"] == [f"--tensor-parallel-size={devices}", f"--threads={threads}"]
+    assert {"name": "OMP_NUM_THREADS", "value": threads} in container["env"]
+    assert "DEVICES" not in {one["name"] for one in container["env"]}
+
+
+def test_an_engine_may_be_started_by_a_program_of_the_image_that_is_not_its_entrypoint() -> None:
+    assert "command" not in engine()
+    assert engine(command=("vllm", "serve"))["command"] == ["vllm", "serve"]
+
+
+def test_shared_memory_is_a_volume_in_memory_unless_the_user_mounts_one_there() -> None:
+    run = runtime(engines={"CPU": Engine("engine:cpu", shared_memory="2Gi")})
+    spec = by(run)["spec"]["template"]["spec"]
+    assert spec["volumes"][1] == {"name": "modelservice-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
+    assert spec["containers"][0]["volumeMounts"][1] == {"name": "modelservice-shm", "mountPath": "/dev/shm"}
+    own = replace(SERVED, pod=workload(volumes=({"name": "mine", "mountPath": "/dev/shm/", "emptyDir": {}},)))
+    spec = by(run, own)["spec"]["template"]["spec"]
+    assert [volume["name"] for volume in spec["volumes"]] == ["modelservice-weights", "mine"]
+    assert [one["name"] for one in spec["containers"][0]["volumeMounts"]] == ["modelservice-weights", "mine"]
+
+
+def test_an_engine_is_asked_on_its_own_paths_how_it_is_and_has_its_own_time_to_load() -> None:
+    container = main(by(runtime(probes=Probes("/health", "/ready", 600))))
+    assert container["startupProbe"]["httpGet"]["path"] == container["livenessProbe"]["httpGet"]["path"] == "/health"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+    assert container["startupProbe"]["failureThreshold"] * container["startupProbe"]["periodSeconds"] == 600
+
+
+@pytest.mark.parametrize("delay", [0, 30])
+def test_a_drain_is_the_delay_before_the_signal_the_time_after_it_and_5_s_to_spare(delay: int) -> None:
+    spec = by(runtime(drain=Drain(delay, 60)))["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == delay + 65
+    sleep = {"preStop": {"sleep": {"seconds": delay}}} if delay else None
+    assert spec["containers"][0].get("lifecycle") == sleep
+
+
 def test_an_attempt_is_one_pod_that_nobody_repeats() -> None:
     made = attempt(2)
     assert made["metadata"]["name"] == "chat-ffff0000-2"
@@ -183,6 +250,10 @@ def test_names_are_valid_short_enough_and_never_collide() -> None:
         lambda: identity(artifact=replace(ARTIFACT, digest="sha256:1")),
         lambda: identity(engines={"CPU": Engine("engine:2", ("serve",))}),
         lambda: identity(port=9000),
+        lambda: identity(probes=Probes("/health")),
+        lambda: identity(drain=Drain(5, 60)),
+        lambda: identity(engines={"CPU": replace(runtime().engines["CPU"], command=("x",))}),
+        lambda: identity(engines={"CPU": replace(runtime().engines["CPU"], shared_memory="1Gi")}),
     ],
 )
 def test_what_a_pod_is_made_of_changes_its_placement(changed: Any) -> None:

@@ -1,0 +1,28 @@
+{{- define "modelservice.runtime" -}}
+apiVersion: modelservice.dev/v1alpha1
+kind: ModelRuntime
+metadata:
+  name: {{ .name }}
+  labels: {{- include "modelservice.labels" .root | nindent 4 }}
+  {{- if not (.root.Capabilities.APIVersions.Has "modelservice.dev/v1alpha1/ModelRuntime") }}
+  annotations: {{- include "modelservice.firstInstall" .root | nindent 4 }}
+  {{- end }}
+{{- end }}
+
+{{- define "modelservice.worker" -}}
+role: Inference
+port: 8080
+metricsPath: /metrics
+metrics:
+  requestsRunning: [modelservice_requests_running]
+  requestsWaiting: [modelservice_requests_waiting]
+  requestsTotal: [modelservice_requests_total]
+accelerators:
+  - type: CPU
+    image: {{ include "modelservice.workerImage" . | quote }}
+    args: [serve]
+{{- end }}
+
+{{- define "modelservice.workerImage" -}}
+{{- printf "%s:%s" .Values.runtimes.image.repository (default .Chart.AppVersion .Values.runtimes.image.tag) }}
+{{- end }}
