@@ -17,9 +17,13 @@ metrics:
   requestsRunning: [modelservice_requests_running]
   requestsWaiting: [modelservice_requests_waiting]
   requestsTotal: [modelservice_requests_total]
+supportedModelFormats:
+  {{- range .formats }}
+  - {name: {{ . }}, priority: 10}
+  {{- end }}
 accelerators:
   - type: CPU
-    image: {{ include "modelservice.workerImage" . | quote }}
+    image: {{ include "modelservice.workerImage" .root | quote }}
     args: [serve]
 {{- end }}
 

@@ -38,6 +38,7 @@ from modelservice.domain.specs import (
     ClaimPath,
     Drain,
     Engine,
+    Format,
     Inference,
     Json,
     Pool,
@@ -84,7 +85,7 @@ def claim_path(uri: str) -> ClaimPath:
 def _inference(spec: ApiInference) -> Inference:
     return Inference(
         pod=Workload(
-            runtime=spec.runtime,
+            runtime=spec.runtime or "",
             image=spec.image,
             args=spec.args,
             env=_env(spec.env),
@@ -99,6 +100,7 @@ def _inference(spec: ApiInference) -> Inference:
         scaling=Scaling(spec.scaling.scale_metric, spec.scaling.scale_target, spec.scaling.scale_down_delay_seconds)
         if spec.scaling
         else None,
+        model_format=spec.model_format or "",
     )
 
 
@@ -159,6 +161,7 @@ def runtime_of(obj: ModelRuntime) -> Runtime:
         },
         probes=Probes(probes.live_path, probes.ready_path, probes.start_seconds),
         drain=Drain(drain.delay_seconds, drain.timeout_seconds) if drain else None,
+        formats=tuple(Format(one.name, one.priority, one.accelerators) for one in spec.supported_model_formats),
     )
 
 

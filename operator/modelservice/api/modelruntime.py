@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from modelservice.api.fields import API_VERSION, ATOMIC, Image, Quantity, Shape, keyed
+from modelservice.api.fields import API_VERSION, ATOMIC, SET, FormatName, Image, Quantity, Shape, keyed
 from modelservice.api.meta import ObjectMeta
 from modelservice.api.pod import Env, Words
 
@@ -55,10 +55,29 @@ class Drain(Shape):
     ]
 
 
+AcceleratorType = Literal["CPU", "GPU", "TPU"]
+
+
+class ModelFormat(Shape):
+    """A format of models for which the engine is chosen when a service names no runtime."""
+
+    name: Annotated[
+        FormatName, Field(description="The format, for example gguf, huggingface, onnx, openvino or torch.export.")
+    ]
+    priority: Annotated[
+        int, Field(ge=0, le=1000, description="Of the runtimes that fit, the one with the highest is chosen.")
+    ] = 0
+    accelerators: Annotated[
+        tuple[AcceleratorType, ...],
+        Field(max_length=3, description="On which of its accelerators it is chosen; empty means on each."),
+        SET,
+    ] = ()
+
+
 class RuntimeAccelerator(Shape):
     """How the engine runs on one type of accelerator."""
 
-    type: Annotated[Literal["CPU", "GPU", "TPU"], Field(description="The type of accelerator.")]
+    type: Annotated[AcceleratorType, Field(description="The type of accelerator.")]
     image: Annotated[Image, Field(description="The image of the engine.")]
     command: Annotated[Words, Field(description="Its program instead of the image's entrypoint.")] = ()
     args: Annotated[
@@ -89,6 +108,11 @@ class ModelRuntimeSpec(Shape):
     )
     metrics_path: Annotated[UrlPath, Field(description="The path of its Prometheus metrics.")] = "/metrics"
     metrics: Annotated[RuntimeMetrics | None, Field(description="Names of its series; absent means none.")] = None
+    supported_model_formats: Annotated[
+        tuple[ModelFormat, ...],
+        Field(max_length=16, description="For which models it is chosen; a service that names it may serve any."),
+        keyed("name"),
+    ] = ()
     probes: Annotated[
         Probes, Field(description="How it is asked how it is; absent: as Open Inference Protocol v2.")
     ] = Probes()

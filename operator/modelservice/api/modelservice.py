@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from modelservice.api.fields import API_VERSION, ATOMIC, SET, Image, Shape, Subdomain, Word, claim_path, rules
+from modelservice.api.fields import (
+    API_VERSION,
+    ATOMIC,
+    SET,
+    FormatName,
+    Image,
+    Shape,
+    Subdomain,
+    Word,
+    claim_path,
+    rules,
+)
 from modelservice.api.meta import ObjectMeta
 from modelservice.api.pod import Env, Resources, Volumes, Words
 from modelservice.api.service_status import ModelServiceStatus
@@ -126,7 +137,19 @@ class Inference(Shape):
         )
     )
 
-    runtime: Annotated[Subdomain, Field(description="The ModelRuntime with role Inference that serves the model.")]
+    runtime: Annotated[
+        Subdomain | None,
+        Field(
+            description="The ModelRuntime with role Inference that serves the model; absent: chosen by the model's "
+            "format and the accelerators, see status.resolved."
+        ),
+    ] = None
+    model_format: Annotated[
+        FormatName | None,
+        Field(
+            description="The model's format where the end of model.storageUri does not say it, for example huggingface."
+        ),
+    ] = None
     image: Annotated[Image | None, Field(description="An image instead of the runtime's.")] = None
     args: Annotated[Words, Field(description="Arguments instead of the runtime's; $(NAME) stands for a variable.")] = ()
     env: Annotated[Env, Field(description="Environment variables beside the runtime's.")] = ()

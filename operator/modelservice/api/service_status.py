@@ -9,6 +9,7 @@ from pydantic import Field
 from modelservice.api.fields import (
     Count,
     Currency,
+    FormatName,
     Generation,
     Image,
     MoneyText,
@@ -25,6 +26,12 @@ class Resolved(Shape):
     """What was chosen where the spec leaves a choice."""
 
     runtime: Annotated[Subdomain | None, Field(description="The ModelRuntime that serves.")] = None
+    runtime_reason: Annotated[
+        Sentence | None, Field(description="Why this ModelRuntime; absent where the spec names it.")
+    ] = None
+    model_format: Annotated[
+        FormatName | None, Field(description="The format of the model by which the ModelRuntime was chosen.")
+    ] = None
     image: Annotated[Image | None, Field(description="The image that serves.")] = None
     pool: Annotated[Subdomain | None, Field(description="The ComputePool that is used.")] = None
     purchase: Annotated[

@@ -26,9 +26,9 @@ from modelservice.api.modelservice import ModelService
 from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
 from modelservice.controllers.world import World
 from modelservice.domain.conditions import Problem
-from modelservice.domain.demand import SERIES, Metric
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import select
+from modelservice.domain.runtimes import Choice, choose, unmeasured
 from modelservice.domain.scope import Origin
 from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
 from modelservice.domain.specs import Artifact, ClaimPath, Pool, Role, Runtime, Service, ServiceName, Workload
@@ -56,6 +56,7 @@ class Draft:
     missing_claim: str = ""
     problem: Problem | None = None
     runtime: Runtime | None = None
+    choice: Choice | None = None
     trainer: Runtime | None = None
     inference: Wish | None = None
     placements: Mapping[str, str] = field(default_factory=dict)
@@ -185,7 +186,8 @@ def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Ser
     draft = replace(draft, desired=desired(service))
     if missing := _missing_claim(service, world):
         return replace(draft, missing_claim=missing)
-    return _with_inference(_with_training(draft, world, listed), listed)
+    resolved = parsed.status.resolved
+    return _with_inference(_with_training(draft, world, listed), listed, resolved.runtime if resolved else None)
 
 
 def _namespace_labels(service: Service, world: World) -> Mapping[str, str]:
@@ -265,16 +267,22 @@ def _with_training(draft: Draft, world: World, listed: Catalogue) -> Draft:
     return replace(draft, trainer=runtime, training=Wish(selection, workloads, 1))
 
 
-def _with_inference(draft: Draft, listed: Catalogue) -> Draft:
-    """Add the wish for replicas, one placement for each pool that fits."""
+def _with_inference(draft: Draft, listed: Catalogue, used: str | None) -> Draft:
+    """Add the wish for replicas, one placement for each pool that fits; `used` is the runtime that served before."""
     spec, artifact = draft.service.inference, draft.artifact
     if spec is None:
         return draft
-    runtime = _runtime(spec.pod, Role.INFERENCE, listed)
+    if spec.pod.runtime:
+        runtime = _runtime(spec.pod, Role.INFERENCE, listed)
+    else:
+        chosen = choose(draft.service, listed.runtimes.values(), listed.pools.values(), used)
+        draft = replace(draft, choice=chosen if isinstance(chosen, Choice) else None)
+        runtime = chosen.runtime if isinstance(chosen, Choice) else chosen
     if isinstance(runtime, Problem):
         return replace(draft, problem=draft.problem or runtime)
-    if spec.scaling is not None and (lack := _unmeasured(spec.scaling.metric, runtime)):
-        return replace(draft, problem=draft.problem or Problem("RuntimeUnsuitable", lack))
+    if spec.scaling is not None and (lack := unmeasured(spec.scaling.metric, runtime)):
+        text = f"The ModelRuntime {runtime.name} {lack}."
+        return replace(draft, problem=draft.problem or Problem("RuntimeUnsuitable", text))
     if artifact is None:
         return replace(draft, runtime=runtime)
     selection = select(spec.pod, runtime, listed.pools.values(), listed.currencies(draft.origin, Role.INFERENCE))
@@ -287,11 +295,3 @@ def _with_inference(draft: Draft, listed: Catalogue) -> Draft:
     namespace = draft.service.name.namespace
     workloads = {pool: f"{namespace}/{deployment_name(draft.service, one)}" for pool, one in placements.items()}
     return replace(draft, runtime=runtime, placements=placements, inference=Wish(selection, workloads, draft.desired))
-
-
-def _unmeasured(metric: Metric, runtime: Runtime) -> str:
-    missing = [name for name in SERIES[metric] if name not in runtime.series]
-    if not missing:
-        return ""
-    lacks = " and ".join(missing)
-    return f"The ModelRuntime {runtime.name} names no series for {lacks}, which scaleMetric {metric} needs."

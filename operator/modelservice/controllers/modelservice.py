@@ -38,6 +38,8 @@ WARNINGS = frozenset(
         "NoPoolFits",
         "RuntimeNotFound",
         "RuntimeUnsuitable",
+        "RuntimeAmbiguous",
+        "FormatUnknown",
         "ClaimNotFound",
         "NameConflict",
         "ModelLoadFailed",

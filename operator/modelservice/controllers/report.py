@@ -118,8 +118,10 @@ def _resolved(draft: Draft, plan: ServicePlan) -> dict[str, Any] | None:
     option, spec = plan.option, draft.service.inference
     if option is None or draft.runtime is None or spec is None:
         return None
+    chosen = {"runtimeReason": draft.choice.why, "modelFormat": draft.choice.format} if draft.choice else {}
     return {
         "runtime": draft.runtime.name,
+        **chosen,
         "image": spec.pod.image or draft.runtime.engines[option.pool.accelerator].image,
         "pool": option.pool.name,
         "purchase": option.purchase,

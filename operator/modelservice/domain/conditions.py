@@ -24,7 +24,17 @@ Status = Literal["True", "False", "Unknown"]
 REASONS: Mapping[str, frozenset[str]] = {
     "Ready": frozenset({"Serving", "TrainingFinished", "Suspended", "Progressing"}),
     "ArtifactReady": frozenset({"Resolved", "ClaimNotFound", "TrainingUnfinished"}),
-    "HardwareSelected": frozenset({"PoolSelected", "NoPoolFits", "RuntimeNotFound", "RuntimeUnsuitable", "Waiting"}),
+    "HardwareSelected": frozenset(
+        {
+            "PoolSelected",
+            "NoPoolFits",
+            "RuntimeNotFound",
+            "RuntimeUnsuitable",
+            "RuntimeAmbiguous",
+            "FormatUnknown",
+            "Waiting",
+        }
+    ),
     "BudgetAdmitted": frozenset(
         {
             "Held",

@@ -57,7 +57,10 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """The pod of one role as the user describes it; empty `pools` and `accelerators` mean every one."""
+    """The pod of one role as the user describes it; empty `pools` and `accelerators` mean every one.
+
+    An empty `runtime` is chosen by the format of the model.
+    """
 
     runtime: str
     requests: Mapping[str, str]
@@ -73,12 +76,13 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """How the model is served: between `minimum` and `maximum` replicas."""
+    """How the model is served: between `minimum` and `maximum` replicas; `model_format` as the user declares it."""
 
     pod: Workload
     minimum: int
     maximum: int
     scaling: Scaling | None = None
+    model_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,15 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Format:
+    """A format of models that a runtime offers to serve on these accelerators, on all of its own when none is named."""
+
+    name: str
+    priority: int = 0
+    accelerators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """One ModelRuntime.
 
@@ -149,6 +162,7 @@ class Runtime:
     engines: Mapping[str, Engine]
     probes: Probes = Probes()
     drain: Drain | None = None
+    formats: tuple[Format, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,41 @@ def test_a_service_waits_until_its_namespace_has_been_seen_since_its_labels_deci
     assert (origin.namespace, origin.namespace_labels, origin.labels) == ("ns", {"team": "search"}, {"tier": "gold"})
 
 
+def runtime(name: str, priority: int, **spec: Any) -> dict[str, Any]:
+    row = {"type": "CPU", "image": "engine:1"}
+    formats = [{"name": "gguf", "priority": priority}]
+    given = {"role": "Inference", "accelerators": [row], "supportedModelFormats": formats, **spec}
+    return named("ModelRuntime", name, spec=given)
+
+
+def unnamed(**status: Any) -> dict[str, Any]:
+    """A service that names no runtime."""
+    spec = {
+        "model": {"storageUri": "pvc://models/chat.gguf"},
+        "inference": {"resources": SERVICE["spec"]["inference"]["resources"]},
+    }
+    return {**SERVICE, "spec": spec, "status": status}
+
+
+def test_a_service_without_a_runtime_gets_the_best_and_keeps_the_one_that_its_status_names() -> None:
+    made = world()
+    made.caches.namespaces.observe(named("Namespace", "ns"))
+    made.caches.runtimes.observe(runtime("good", 5))
+    made.caches.runtimes.observe(runtime("better", 6))
+
+    def draft(**status: Any) -> Draft:
+        return prepare(unnamed(**status), made, catalogue(made), lambda _: 1)
+
+    first, kept, moved = draft(), draft(resolved={"runtime": "good"}), draft(resolved={"runtime": "gone"})
+    assert [one.runtime and one.runtime.name for one in (first, kept, moved)] == ["better", "good", "better"]
+    assert first.choice is not None
+    assert "it has priority 6, good with 5" in first.choice.why
+    made.caches.runtimes.observe(runtime("as-good", 6))
+    problem = draft().problem
+    assert problem is not None
+    assert problem.reason == "RuntimeAmbiguous"
+
+
 def test_budgets_of_both_kinds_are_listed_also_those_that_are_being_deleted() -> None:
     made = world()
     made.caches.policies.observe(budget("own", namespace="ns"))

@@ -69,6 +69,8 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
         "cpu is not among placement.pools",
     ),
     (replace(GOOD, problem=Problem("RuntimeNotFound", "No.")), "HardwareSelected", "False", "RuntimeNotFound", "No."),
+    (replace(GOOD, problem=Problem("RuntimeAmbiguous", "2.")), "HardwareSelected", "False", "RuntimeAmbiguous", "2."),
+    (replace(GOOD, problem=Problem("FormatUnknown", "No.")), "HardwareSelected", "False", "FormatUnknown", "No."),
     (
         replace(GOOD, problem=Problem("RuntimeUnsuitable", "No.")),
         "HardwareSelected",

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from modelservice.api.convert import runtime_of
+from modelservice.api.convert import claim_path, runtime_of
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.domain.demand import SERIES
 from modelservice.domain.placement import select
 from modelservice.domain.prices import Billing
+from modelservice.domain.runtimes import Choice, choose
 from modelservice.domain.specs import Artifact, ClaimPath, Inference, Pool, Role, Runtime, Service, ServiceName
 from modelservice.render.deployment import deployment
 
@@ -100,6 +101,38 @@ def test_every_engine_fits_a_pool_that_says_nothing_about_stopping(
 ) -> None:
     selection = select(workload(), runtimes[name], [nodes(accelerator)], {})
     assert selection.rejections == ()
+
+
+@pytest.mark.parametrize(
+    ("uri", "accelerators", "declared", "chosen"),
+    [
+        ("models/a.pt2", ("CPU",), "", "modelservice-torch"),
+        ("models/a.onnx", ("CPU", "GPU"), "", "modelservice-onnx"),
+        ("models/a/model.xml", ("CPU",), "", "modelservice-openvino"),
+        ("models/a-Q4_K_M.gguf", ("CPU", "GPU"), "", "llamacpp"),
+        ("models/llm", ("GPU",), "huggingface", "vllm"),
+        ("models/llm", ("TPU",), "huggingface", "vllm"),
+        ("models/llm", ("CPU",), "huggingface", "modelservice-torch"),
+        ("models/llm", ("CPU", "GPU"), "huggingface", "vllm"),
+    ],
+)
+def test_the_format_of_a_model_and_the_accelerators_choose_one_runtime(
+    runtimes: dict[str, Runtime], uri: str, accelerators: tuple[str, ...], declared: str, chosen: str
+) -> None:
+    spec = Inference(workload(runtime=""), 1, 1, model_format=declared)
+    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, claim_path(f"pvc://{uri}"), spec, None)
+    choice = choose(service, runtimes.values(), [nodes(kind) for kind in accelerators], None)
+    assert isinstance(choice, Choice), choice
+    assert choice.runtime.name == chosen
+
+
+def test_vllm_is_not_chosen_for_cpus_and_runs_there_when_it_is_named(runtimes: dict[str, Runtime]) -> None:
+    spec = Inference(workload(runtime=""), 1, 1, model_format="huggingface")
+    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, ClaimPath("models", "llm"), spec, None)
+    choice = choose(service, [runtimes["vllm"]], [nodes("CPU"), nodes("GPU")], None)
+    assert isinstance(choice, Choice)
+    assert choice.runtime.engines.keys() == {"GPU"}
+    assert "CPU" in runtimes["vllm"].engines
 
 
 def write() -> None:
