@@ -1,12 +1,15 @@
-"""The command line of the worker image: `serve`, `train` and `fetch`."""
+"""The command line of the worker image: `serve`, `train`, `fetch` and `inspect`."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -26,6 +29,7 @@ _USAGE: Final = """\
 usage: modelservice-worker serve [options]        serve the model at MODEL_PATH
        modelservice-worker train -- COMMAND ...   run a training command and publish its output
        modelservice-worker fetch [options]        fetch a model into a directory
+       modelservice-worker inspect PATH [-o json] say what the headers of a model tell
        modelservice-worker --version
 """
 
@@ -56,6 +60,8 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             return _train(rest, environment)
         if command == "fetch":
             return _fetch(rest, environment)
+        if command == "inspect":
+            return _inspect(rest)
     except SettingsError as error:
         print(f"modelservice-worker: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -109,6 +115,23 @@ def _fetch(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     reference = ArtifactReference(fetched.address, fetched.digest, fetched.size_bytes, fetched.revision)
     write_termination(TerminationMessage("Succeeded", artifact=reference), environment)
     _log.info("%s is whole: %d bytes at %s.", fetched.address, fetched.size_bytes, fetched.revision)
+    return 0
+
+
+def _inspect(arguments: Sequence[str]) -> int:
+    from modelservice_workers.inspection.inspecting import inspect  # noqa: PLC0415 - the others need no headers
+    from modelservice_workers.inspection.text import describe  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(prog="modelservice-worker inspect", description="Say what a model's headers tell.")
+    parser.add_argument("path", type=Path, metavar="PATH", help="the directory of a model, or one file of weights")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="default: text")
+    options = parser.parse_args(arguments)
+    try:
+        facts = inspect(options.path)
+    except ArtifactError as error:
+        print(f"modelservice-worker: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(json.dumps(facts.to_json(), indent=2) + "\n" if options.output == "json" else describe(facts), end="")
     return 0
 
 
