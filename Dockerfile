@@ -19,7 +19,7 @@ RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels 
 
 FROM build AS build-worker
 RUN python -m venv /opt/modelservice \
- && /opt/modelservice/bin/pip install --require-hashes -r requirements/workers.txt
+ && /opt/modelservice/bin/pip install --require-hashes -r requirements/engines.txt
 COPY workers/ workers/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /opt/modelservice/bin/pip install --no-deps --no-index /wheels/*.whl
