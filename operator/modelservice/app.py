@@ -51,6 +51,10 @@ class Failed(Exception):
     """The operator cannot go on and has to be started again; the message says why."""
 
 
+async def _at_once() -> None:
+    """Nothing is in the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What controllers are built from."""
@@ -68,11 +72,16 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Controllers:
-    """What the controllers bring: kinds to watch, who reconciles which kind of key, tasks that run while leading."""
+    """What the controllers bring: kinds to watch, who reconciles which kind of key, tasks that run while leading.
+
+    The leader works once `free` has returned; `obstacle` says what is in the way, or is empty.
+    """
 
     sources: Sequence[Source]
     reconcilers: Mapping[str, Reconcile]
     tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+    free: Callable[[], Awaitable[None]] = _at_once
+    obstacle: Callable[[], str] = str
 
 
 Build = Callable[[Tools], Controllers]
@@ -198,7 +207,10 @@ class Operator:
         missing = [source.kind for source in parts.controllers.sources if not source.cache.synced]
         if missing:
             return [f"Not listed yet: {', '.join(missing)}."]
-        return [] if self.started.is_set() else ["The watches have not started yet."]
+        if not self.started.is_set():
+            return ["The watches have not started yet."]
+        obstacle = parts.controllers.obstacle()
+        return [obstacle] if obstacle else []
 
 
 @dataclass(slots=True)
@@ -259,6 +271,7 @@ class _Parts:
 
     async def work(self) -> None:
         """Run the workers and the controllers' tasks until the queue is closed or one of them fails."""
+        await self.controllers.free()
         self.working.set()
         tasks = [asyncio.ensure_future(task()) for task in self.controllers.tasks]
         workers = asyncio.create_task(self.workers.run(), name="workers")
@@ -299,7 +312,7 @@ def build(tools: Tools) -> Controllers:
     made = assemble(tools, prometheus)
     tools.telemetry.expose(GAUGES, made.gauges)
     tasks = (*made.tasks, prometheus.keep_open) if prometheus else made.tasks
-    return Controllers(made.sources, made.reconcilers, tasks)
+    return Controllers(made.sources, made.reconcilers, tasks, made.books.gone, lambda: made.books.problem)
 
 
 async def run(settings: Settings) -> None:

@@ -221,12 +221,9 @@ class Scene:
         return decode((await self.get("BudgetLedger", "open")).get("book") or {})
 
     async def clean(self) -> None:
-        """Delete what the namespace does not take along.
-
-        It goes slowly, and the next operator would miss in its own book what a budget that is still there has spent.
-        """
+        """Delete what the namespace does not take along."""
         for kind, namespace, name in reversed(self.made):
-            if namespace and kind != "BudgetPolicy":
+            if namespace:
                 continue
             try:
                 found = await self.kube.get(kind, namespace, name)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube, login
@@ -33,7 +32,7 @@ from modelservice.kit.meter import NoMeter
 from modelservice.settings import Settings
 
 from tests.cluster.charted import BREAK_GLASS, FUSE, GATE, LEDGER, OPERATOR, SYSTEM, as_person, charted, pod, rendered
-from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, get, until
 from tests.cluster.plane import REPO
 from tests.cluster.rest import Object, Rest
 from tests.cluster.scenes import Scene, policy, staged
@@ -293,11 +292,6 @@ async def burning(kubeconfig: Path) -> AsyncIterator[FuseProcess]:
         await asyncio.wait_for(task, 20)
 
 
-async def get(port: int, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-        return answer.status, await answer.text()
-
-
 async def test_probes_and_metrics_of_the_fuse_say_whether_it_protects(
     owner: Rest, kube: Kube, team: Team, tmp_path: Path
 ) -> None:
@@ -379,7 +373,7 @@ async def test_a_budget_promises_what_can_be_checked_and_the_fuse_takes_over_fro
 
             async def replaced() -> Object | None:
                 found = await scene.pods("chat")
-                return found[0] if [one["metadata"]["uid"] for one in found] != [running["metadata"]["uid"]] else None
+                return next((one for one in found if one["metadata"]["uid"] != running["metadata"]["uid"]), None)
 
             waiting = await until("another pod in place of the deleted one", replaced) or {}
             assert waiting["spec"]["schedulingGates"] == [{"name": GATE}]

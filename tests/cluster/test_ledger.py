@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
+from modelservice.app import build
 from modelservice.cli.ledger import acknowledge, export, put_back
 from modelservice.controllers.pages import DAY_SECONDS, Pages, ledger
 from modelservice.controllers.world import World
@@ -19,7 +20,7 @@ from modelservice.domain.codec import decode, decode_page, encode, encode_page
 from modelservice.kit.clock import SystemClock
 from modelservice.kit.errors import NotFound
 
-from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, get, manifest, until
 from tests.cluster.scenes import Scene, conditions, policy, staged
 
 
@@ -136,6 +137,46 @@ async def test_a_book_that_is_deleted_put_back_or_lost_with_the_operator_is_froz
     await acknowledge(scene.kube, scene.namespace)
     await scene.condition("chat", "BudgetAdmitted", "True", "Held")
     assert await running(scene) == two
+
+
+async def test_an_operator_in_another_namespace_waits_until_the_book_was_brought_there(scene: Scene) -> None:
+    await scene.create(policy("team", scene.namespace))
+    first = await scene.operate()
+    await scene.create(scene.service("chat"))
+    await scene.ready("chat", 1)
+    await scene.runs.stop(first)
+    there, kube = f"{scene.namespace}-there", scene.kube
+    await scene.create(manifest("v1", "Namespace", there))
+    second = await scene.runs.start(build, namespace=there, tick_seconds=0.5)
+
+    async def refused() -> str:
+        status, text = await get(second.port, "/readyz")
+        return text if status == 503 else ""
+
+    said = await until("the second operator to say what is in its way", refused)
+    assert f"Namespace {scene.namespace} has a book of budgets too, as of 20" in said
+    assert f"kubectl -n {scene.namespace} delete budgetledgers --all" in said
+    archive = read(await export(kube, scene.namespace))
+    known, pods = spent(await scene.book()), await running(scene)
+    assert (await kube.list("BudgetLedger", namespace=there)).items == []
+    await delete_book(scene)
+
+    async def brought() -> dict[str, Any] | None:
+        found = (await kube.list("BudgetLedger", namespace=there)).items
+        return next((one for one in found if "freeze" in one), None)
+
+    stored = await until("a frozen book in the other namespace", brought) or {}
+    assert "There was no book, although 1 pods run" in stored["freeze"]["because"]
+    await put_back(kube, there, archive, apply=True)
+    assert "There was no book" in await acknowledge(kube, there)
+    await scene.condition("chat", "BudgetAdmitted", "True", "Held")
+    assert (await get(second.port, "/readyz"))[0] == 200
+    book = decode((await kube.get("BudgetLedger", there, "open")).object["book"])
+    assert spent(book) >= known
+    assert units(book) == pods == await running(scene)
+    await scene.runs.stop(second)
+    stored = (await kube.get("BudgetLedger", there, "open")).object
+    await kube.delete("BudgetLedger", there, "open", uid=stored["metadata"]["uid"])
 
 
 async def stored_pages(kube: Kube, namespace: str) -> dict[str, Account]:

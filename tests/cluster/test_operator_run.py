@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from modelservice import app
 from modelservice.adapters.kube import Kube
@@ -24,7 +23,7 @@ from modelservice.kit.leader import LeaseLost
 from modelservice.kit.objects import Key, key_of
 from modelservice.kit.resync import Source
 
-from tests.cluster.conftest import Runs, manifest, until
+from tests.cluster.conftest import Runs, get, manifest, until
 from tests.cluster.plane import REPO
 
 
@@ -60,11 +59,6 @@ class Maps:
 
 async def add(kube: Kube, namespace: str, name: str) -> None:
     await kube.create(manifest("v1", "ConfigMap", name, namespace, labels={"run": namespace}), manager="tests")
-
-
-async def get(port: int, path: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
-        return answer.status, await answer.text()
 
 
 async def test_what_is_there_and_what_comes_is_reconciled_and_probes_say_so(

@@ -348,6 +348,11 @@ class WouldRefuse(Shape):
     replicas: Annotated[Count, Field(description="How many pods.")]
     need: Annotated[MoneyText, Field(description="What one more needs, per hour for Rate.")]
     have: Annotated[MoneyText, Field(description="What was left for it, per hour for Rate.")]
+    fits: Annotated[Count, Field(description="How many others Hard would pay for now.")] = 0
+    affordable_at: Annotated[
+        Timestamp | None,
+        Field(description="From when on there would be enough for one more of them; absent: no such time is known."),
+    ] = None
     since: Annotated[Timestamp, Field(description="When it began.")]
 
 

@@ -220,7 +220,7 @@ def _denials(services: list[Object]) -> tuple[Denial, ...]:
     for service in services:
         refusal = (service.get("status") or {}).get("refusal")
         if refusal is not None:
-            meta = service["metadata"]
+            meta, fits = service["metadata"], refusal.get("fitsNow") or {}
             found.append(
                 Denial(
                     service=f"{meta['namespace']}/{meta['name']}",
@@ -230,6 +230,10 @@ def _denials(services: list[Object]) -> tuple[Denial, ...]:
                     have=parse_amount(refusal["have"]),
                     currency=refusal["currency"],
                     pods=refusal["replicas"],
+                    fits=fits.get("replicas"),
+                    pool=fits.get("pool", ""),
+                    elsewhere=fits.get("poolReplicas", 0),
+                    affordable_at=parse_time(refusal.get("affordableAt")),
                 )
             )
     return tuple(sorted(found, key=lambda each: each.service))

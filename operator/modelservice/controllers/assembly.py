@@ -17,6 +17,8 @@ from modelservice.controllers.heartbeats import Absences
 from modelservice.controllers.historian import EVERY_SECONDS as KEEP_SECONDS
 from modelservice.controllers.historian import Historian
 from modelservice.controllers.modelservice import ModelServices
+from modelservice.controllers.otherbooks import LOOK_SECONDS as BOOK_SECONDS
+from modelservice.controllers.otherbooks import OtherBooks
 from modelservice.controllers.pages import SWEEP_SECONDS, Pages
 from modelservice.controllers.planning import Planner
 from modelservice.controllers.pricetables import LOOK_SECONDS as TABLE_SECONDS
@@ -44,12 +46,16 @@ Changed = Callable[[Object, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What runs: the watched kinds, who reconciles which kind of key, the tasks of the leader, the book's gauges."""
+    """What runs: the watched kinds, who reconciles which kind of key, the tasks of the leader, the book's gauges.
+
+    No work begins while there are other `books`.
+    """
 
     sources: Sequence[Source]
     reconcilers: Mapping[str, Reconcile]
     tasks: Sequence[Callable[[], Awaitable[None]]]
     gauges: Callable[[], Iterable[Reading]]
+    books: OtherBooks
 
 
 @dataclass(slots=True)
@@ -157,6 +163,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         },
         (planner.run, safeguards.run, pages.run, historian.run),
         Gauges(world, settings.namespace).read,
+        OtherBooks(tools.kube, tools.clock, settings.namespace, BOOK_SECONDS * scale),
     )
 
 

@@ -124,7 +124,7 @@ class Budgets:
             if one.reason not in (before.get(one.type), "WouldRefuse") and one.status == "False":
                 self.events.emit(obj, reason=f"Budget{one.reason}", message=one.message, warning=True)
         for objection, row in zip(objections, rows, strict=False):
-            if row is not told.get(row["service"]):
+            if row["since"] != (told.get(row["service"]) or {}).get("since"):
                 text = objection_text(objection)
                 self.events.emit(obj, reason="BudgetWouldRefuse", message=text, warning=True)
         return Result(REFRESH_SECONDS)
@@ -283,7 +283,7 @@ def _asked(override: Object | None) -> tuple[str, ...] | None:
 
 
 def _objection(objection: Objection, told: Object | None, now: int) -> dict[str, Any]:
-    """The row of the status; that of the last write while its figures are all that has changed."""
+    """The row of the status; with the need, the rest and the time of its beginning while it is about as many pods."""
     why = objection.refused.why
     row = {
         "service": str(objection.service),
@@ -291,7 +291,10 @@ def _objection(objection: Objection, told: Object | None, now: int) -> dict[str,
         "replicas": objection.refused.pods,
         "need": format_amount(why.need),
         "have": format_amount(why.have),
+        "fits": objection.fits,
+        **({} if objection.affordable_at is None else {"affordableAt": format_time(objection.affordable_at)}),
         "since": format_time(now),
     }
-    same = ("service", "blockedBy", "replicas")
-    return told if told is not None and all(told[name] == row[name] for name in same) else row
+    if told is None or any(told[name] != row[name] for name in ("service", "blockedBy", "replicas")):
+        return row
+    return {**row, **{name: told[name] for name in ("need", "have", "since")}}

@@ -262,11 +262,13 @@ def objection_text(objection: Objection) -> str:
     why, pods = objection.refused.why, objection.refused.pods
     need, have = f"{format_amount(why.need)} {why.currency}", f"{format_amount(why.have)} {why.currency}"
     what = f"With enforcement Hard {pods} pods of {objection.service} would be refused"
+    helps = f" {objection.fits} would be paid for now"
+    helps += "." if objection.affordable_at is None else f", one more from {format_time(objection.affordable_at)} on."
     match why.blocked_by:
         case Blocked.RATE:
-            return f"{what}: one more costs {need} an hour and {have} an hour is left below maxRatePerHour."
+            return f"{what}: one more costs {need} an hour and {have} an hour is left below maxRatePerHour.{helps}"
         case Blocked.LIMIT:
-            return f"{what}: one more needs {need} to be held and {have} is left in its period."
+            return f"{what}: one more needs {need} to be held and {have} is left in its period.{helps}"
         case Blocked.CURRENCY:
             return f"{what}: the budget is in {why.currency} and the pool is priced in another currency."
         case Blocked.LEDGER_FULL:

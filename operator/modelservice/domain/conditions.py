@@ -303,7 +303,7 @@ def _refusal(refused: Refused) -> Condition:
             )
         case Blocked.LEDGER_FULL:
             reason = "LedgerFull"
-            text = f"{what}: the book is full ({why.have} places left). Run one operator per group of namespaces."
+            text = f"{what}: the book is full ({why.have} places left). Stop something, or use a second cluster."
     if refused.yielded:
         reason = "Displaced"
         text = f"{_count(refused.yielded, 'pod')} stopped for a service of a higher class. {text}"

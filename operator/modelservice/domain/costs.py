@@ -150,7 +150,11 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Pods of a service that are wanted and not paid for; ``need`` and ``have`` are micro-units (an hour for Rate)."""
+    """Pods of a service that are wanted and not paid for; ``need`` and ``have`` are micro-units (an hour for Rate).
+
+    ``fits`` replicas are paid for now, None when that is not known, and ``elsewhere`` more could be in ``pool``; from
+    ``affordable_at`` on there is enough for one more, None when no such time is known.
+    """
 
     service: str
     policy: str
@@ -159,6 +163,10 @@ class Denial:
     have: int
     currency: str
     pods: int
+    fits: int | None = None
+    pool: str = ""
+    elsewhere: int = 0
+    affordable_at: int | None = None
 
 
 def concerning(denials: Iterable[Denial], statements: Iterable[Statement]) -> tuple[Denial, ...]:

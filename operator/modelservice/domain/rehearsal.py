@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from modelservice.domain.asks import Ask, Refused
@@ -10,16 +10,22 @@ from modelservice.domain.book import Book, Enforcement, Refusal
 from modelservice.domain.funding import admit, place
 from modelservice.domain.ledger import Policy, bill, set_policies
 from modelservice.domain.planner import draft
+from modelservice.domain.relief import starts
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import ServiceName
 
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Pods of a service that a budget on trial would refuse: why, and how many."""
+    """Pods of a service that a budget on trial would refuse: why, and how many.
+
+    It would pay for `fits` others, and for one more from `affordable_at` on, None when no such time was found.
+    """
 
     service: ServiceName
     refused: Refused
+    fits: int = 0
+    affordable_at: int | None = None
 
     @property
     def cause(self) -> tuple[ServiceName, str, int]:
@@ -34,10 +40,21 @@ def rehearse(snapshot: Snapshot, now: int) -> Mapping[str, tuple[Objection, ...]
     those that run would not have been admitted either.
     """
     return {
-        policy.name: tuple(_objections(snapshot, policy, now))
+        policy.name: tuple(_dated(snapshot, policy, now))
         for policy in snapshot.policies
         if policy.enforcement is Enforcement.DRY_RUN
     }
+
+
+def _dated(snapshot: Snapshot, policy: Policy, now: int) -> Iterable[Objection]:
+    """The objections, each with the first of the next periods in which fewer pods would be refused."""
+    found, enough = _objections(snapshot, policy, now), dict[ServiceName, int]()
+    for moment in sorted(time for time in starts(policy, now) if time > now) if found else ():
+        later = {one.service: one.refused.pods for one in _objections(snapshot, policy, moment)}
+        for one in found:
+            if later.get(one.service, 0) < one.refused.pods:
+                enough.setdefault(one.service, moment)
+    return (replace(one, affordable_at=enough.get(one.service)) for one in found)
 
 
 def _objections(snapshot: Snapshot, policy: Policy, now: int) -> list[Objection]:
@@ -50,12 +67,14 @@ def _objections(snapshot: Snapshot, policy: Policy, now: int) -> list[Objection]
     )
     book, found = set_policies(trial.book, trial.policies), []
     for view in sorted(trial.services, key=lambda each: each.name):
-        refusals = []
+        refusals, wanted = [], 0
         for ask in draft(view, trial, {}, now)[1]:
+            wanted += ask.want
             book, refused = _admit(book, ask)
             refusals += [refused] if refused is not None else []
         if refusals:
-            found.append(Objection(view.name, replace(refusals[0], pods=sum(each.pods for each in refusals))))
+            pods = sum(each.pods for each in refusals)
+            found.append(Objection(view.name, replace(refusals[0], pods=pods), wanted - pods))
     return found
 
 

@@ -86,14 +86,14 @@ def _moments(snapshot: Snapshot, short: Iterable[ServicePlan], now: int) -> Sequ
     moments.update(p.end_max(snapshot.book.time) for p in snapshot.book.placements.values() if p.draining and p.units)
     for policy in snapshot.policies:
         if policy.name in names:
-            moments.update(_starts(policy, now))
+            moments.update(starts(policy, now))
             if policy.carry_over.unused is Unused.ALL:
                 own = snapshot.book.accounts_of(policy.name)
                 moments.update(account.end + SEAL_AFTER_SECONDS for account in own if not account.sealed)
     return sorted(time for time in moments if time > now)
 
 
-def _starts(policy: Policy, now: int) -> Iterable[int]:
+def starts(policy: Policy, now: int) -> Iterable[int]:
     """When a window begins, and the next two periods."""
     span = policy.period.span_at(now)
     if span is not None:

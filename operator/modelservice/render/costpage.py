@@ -9,7 +9,16 @@ from modelservice.domain.costs import POOL, ROLE, SERVICE, By, Denial, Phase, St
 from modelservice.domain.money import format_amount
 from modelservice.domain.utilization import PoolUse
 from modelservice.render.charts import burn_down, history, say_amount, say_day, say_moment, stack
-from modelservice.render.costtext import NOTHING, column, say_extras, say_forecast, say_per_thousand, say_terms, share
+from modelservice.render.costtext import (
+    NOTHING,
+    column,
+    say_extras,
+    say_forecast,
+    say_help,
+    say_per_thousand,
+    say_terms,
+    share,
+)
 from modelservice.render.markup import Content, Markup, element
 from modelservice.render.style import STYLE
 
@@ -182,6 +191,7 @@ def _refusals(denials: Sequence[Denial]) -> Content:
         _head("Pods", kind="number"),
         _head("Budget", "Why"),
         _head("Needs", "Has", kind="number"),
+        _head("What helps"),
     )
     rows = (
         element(
@@ -193,6 +203,7 @@ def _refusals(denials: Sequence[Denial]) -> Content:
             _numbers(
                 f"{format_amount(denial.need)} {denial.currency}", f"{format_amount(denial.have)} {denial.currency}"
             ),
+            element("td", say_help(denial)),
         )
         for denial in denials
     )

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Sequence
 from textwrap import wrap
+from typing import Any
 
 from modelservice.domain.budgets import override_row
 from modelservice.domain.costs import By, Denial, Entry, Phase, Statement
@@ -140,7 +141,16 @@ def _refusals(denials: Sequence[Denial]) -> str:
         pods = str(denial.pods)
         service, policy = shorten(denial.service, 26), shorten(denial.policy, 22)
         rows.append((service, policy, pods, denial.blocked_by, need, have, denial.currency))
-    return "\n".join(_align(rows, "llrlrrl"))
+    told = (f"{shorten(denial.service, 26)}: {text}" for denial in denials if (text := say_help(denial)))
+    return "\n".join((*_align(rows, "llrlrrl"), *(line for text in told for line in wrap(text, WIDTH - 1))))
+
+
+def say_help(denial: Denial) -> str:
+    """What fits now and when there is enough for one more, as far as it is known."""
+    told = [] if denial.fits is None else [f"{denial.fits} fit now"]
+    told += [f"{denial.elsewhere} more in pool {denial.pool}"] if denial.pool else []
+    told += [] if denial.affordable_at is None else [f"one more from {format_time(denial.affordable_at)} on"]
+    return ", ".join(told)
 
 
 def _nodes(uses: Sequence[PoolUse]) -> str:
@@ -173,6 +183,12 @@ def _wrap(text: str) -> list[str]:
     return lines
 
 
+def _help(denial: Denial) -> dict[str, Any]:
+    elsewhere = {"pool": denial.pool, "poolReplicas": denial.elsewhere} if denial.pool else {}
+    fits = {} if denial.fits is None else {"fitsNow": {"replicas": denial.fits, **elsewhere}}
+    return fits if denial.affordable_at is None else {**fits, "affordableAt": format_time(denial.affordable_at)}
+
+
 def as_json(
     statements: Iterable[Statement], denials: Iterable[Denial], by: By, now: int, uses: Iterable[PoolUse] = ()
 ) -> str:
@@ -189,6 +205,7 @@ def as_json(
                 "have": format_amount(denial.have),
                 "currency": denial.currency,
                 "pods": denial.pods,
+                **_help(denial),
             }
             for denial in denials
         ],

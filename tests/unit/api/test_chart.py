@@ -88,6 +88,7 @@ def test_the_operator_reads_what_people_write_and_writes_only_its_status(default
         assert granted[kind] == READ
     for kind in ("modelservices", "budgetpolicies", "clusterbudgetpolicies", "computepools"):
         assert granted[f"{kind}/status"] == {"update"}
+    assert granted["budgetledgers"] == {"list"}
     assert granted["nodes"] == granted["namespaces"] == READ
     assert granted["pods"] == READ | {"patch", "delete"}
 

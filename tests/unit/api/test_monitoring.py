@@ -11,21 +11,36 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp import web
+from modelservice.adapters.prometheus import Prometheus
 from modelservice.adapters.telemetry import KIT, PREFIX, Telemetry
 from modelservice.app import METRICS
 from modelservice.cli.fuse import METRICS as FUSE
+from modelservice.controllers.auditor import Auditor
+from modelservice.controllers.world import World
 from modelservice.domain.book import Book, Enforcement
 from modelservice.domain.costs import Denial
-from modelservice.domain.gauges import GAUGES, Reading, read_book, read_pools, read_troubles, read_unit_costs
+from modelservice.domain.gauges import (
+    GAUGES,
+    Reading,
+    read_book,
+    read_evidence,
+    read_pools,
+    read_troubles,
+    read_unit_costs,
+)
+from modelservice.domain.integrity import facts_of, raised, shortfalls
 from modelservice.domain.specs import ServiceName
+from modelservice.domain.thresholds import Crossing
 from modelservice.domain.unitcost import Minute, Tally
 from modelservice.domain.utilization import PoolUse
+from modelservice.kit.clock import SystemClock
+from modelservice.ports import KubeClient
 
 from tests.unit.api.test_chart import CHART, REPO, of_kind, one, render
 from tests.unit.domain.costbooks import UNITS, book_of
@@ -195,7 +210,8 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
     denial = Denial("team/chat", BUDGET, "Rate", 2, 1, "USD", 1)
 
     def read() -> Iterable[Reading]:
-        yield from read_book(shifted(now), [BUDGET], now, {}, {})
+        crossing = Crossing("half", "50 % of the limit spent", now - 60, reached=now - 60)
+        yield from read_book(shifted(now, crossings=(crossing,)), [BUDGET], now, {}, {})
         yield from read_unit_costs(book_of(), {ServiceName("team", "chat"): Tally((Minute(now, 36_000, 1000),))})
         yield from read_pools([PoolUse("a100", "USD", 2, 8 * UNITS, 3 * UNITS)])
         yield from read_troubles([denial], [denial], {"team/chat": 1}, usable=True)
@@ -212,6 +228,35 @@ async def test_every_panel_shows_the_books_figures_in_a_real_prometheus(tmp_path
         for name in ("ModelServiceBookContended", "ModelServiceFuseDeletes", "ModelServicePodsSpared"):
             assert await ask(RULES[name]["expr"]) == [], name
             await shown(ask, re.sub(r"> \d+$", ">= 0", RULES[name]["expr"]))
+
+
+async def test_what_a_real_prometheus_has_seen_of_a_lost_book_brings_it_back_to_the_last_micro_unit(
+    tmp_path: Path,
+) -> None:
+    world = World(SystemClock())
+    world.caches.namespaces.observe({"metadata": {"name": "kube-system", "uid": "u", "resourceVersion": "1"}})
+    book = shifted(int(time.time()))
+    earlier = replace(book, time=book.time - 900)
+    exported = earlier
+
+    def read() -> Iterable[Reading]:
+        yield from read_evidence(exported, world.ledger("sys"))
+        yield from read_evidence(replace(book, time=book.time + 900), "v/sys")  # the book of another cluster
+
+    async with prometheus(tmp_path, read) as ask:
+        seen = f'modelservice_operator_ledger_timestamp_seconds{{ledger="u/sys"}} == {earlier.time}'
+        await shown(ask, seen)
+        exported = book
+        await shown(ask, seen.replace(str(earlier.time), str(book.time)))
+        metrics = Prometheus(await _address(tmp_path / "log"))
+        try:
+            told = await Auditor(world, cast("KubeClient", None), metrics, "sys").ask()
+        finally:
+            await metrics.close()
+    assert told == tuple(replace(fact, source="a series in Prometheus") for fact in facts_of(book))
+    lost = Book(book.time)
+    (account,) = raised(lost, shortfalls(told, lost, lost, {}, book.time, lost=True)).accounts
+    assert account.closed == book.gross(book.accounts[0]) > earlier.gross(earlier.accounts[0])
 
 
 CASES: tuple[tuple[str, dict[str, Any], int, int, set[str]], ...] = (

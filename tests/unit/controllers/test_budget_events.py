@@ -139,10 +139,12 @@ async def test_what_a_budget_on_trial_would_refuse_is_told_once_and_kept_with_it
     assert "wouldRefuse" not in await desk.look(NOW)
     desk.world.objections = {"team/monthly": (objection("chat", 2, 500_000),)}
     first = await desk.look(NOW + 5)
-    desk.world.objections = {"team/monthly": (objection("chat", 2, 400_000),)}
+    dated = replace(objection("chat", 2, 400_000), fits=3, affordable_at=NOW + 900)
+    desk.world.objections = {"team/monthly": (dated,)}
     second = await desk.look(NOW + 70)
-    assert first["wouldRefuse"] == second["wouldRefuse"]
-    assert first["wouldRefuse"][0]["have"] == "0.50"
+    (row,) = first["wouldRefuse"]
+    assert (row["have"], row["fits"], row["since"]) == ("0.50", 0, format_time(NOW + 5))
+    assert second["wouldRefuse"] == [{**row, "fits": 3, "affordableAt": format_time(NOW + 900)}]
     assert reasons(second)["Ready"] == ("False", "WouldRefuse")
     desk.world.objections = {"team/monthly": (objection("chat", 3, 400_000), objection("rank", 1, 0))}
     third = await desk.look(NOW + 80)

@@ -180,8 +180,13 @@ def test_without_a_soft_limit_nothing_is_said_of_it_and_before_any_spending_it_i
     ],
 )
 def test_an_objection_is_a_sentence_with_its_figures(why: Refusal, end: str) -> None:
-    text = objection_text(Objection(ServiceName("ns", "chat"), Refused(why, 3)))
+    objection = Objection(ServiceName("ns", "chat"), Refused(why, 3), 2)
+    text = objection_text(objection)
     assert text.startswith(f"With enforcement Hard 3 pods of ns/chat would be refused: {end}")
+    of_money = why.blocked_by in (Blocked.RATE, Blocked.LIMIT)
+    assert text.endswith(" 2 would be paid for now.") is of_money
+    dated = objection_text(replace(objection, affordable_at=NOW))
+    assert dated.endswith(f" 2 would be paid for now, one more from {format_time(NOW)} on.") is of_money
 
 
 def test_inside_of_its_window_a_budget_is_like_any_other() -> None:

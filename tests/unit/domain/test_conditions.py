@@ -136,7 +136,7 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
         "CurrencyMismatch",
         "cpu is priced in USD",
     ),
-    (refused(Blocked.LEDGER_FULL), "BudgetAdmitted", "False", "LedgerFull", "one operator per group"),
+    (refused(Blocked.LEDGER_FULL), "BudgetAdmitted", "False", "LedgerFull", "a second cluster"),
     (replace(GOOD, ledger_problem="It is gone."), "BudgetAdmitted", "Unknown", "LedgerUnavailable", "It is gone."),
     (replace(GOOD, unheld=("p",), frozen="It is less."), "BudgetAdmitted", "False", "Frozen", "It is less."),
     (replace(GOOD, unheld=("p",)), "BudgetAdmitted", "False", "UnheldPods", "before these pods ran: p"),

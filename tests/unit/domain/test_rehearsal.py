@@ -74,6 +74,25 @@ def test_a_trial_speaks_only_for_the_pods_in_its_scope_and_only_of_its_own_money
     assert "ns/team" not in found
 
 
+def test_a_trial_says_what_it_would_pay_for_and_from_when_on_for_one_more() -> None:
+    begun = settle(
+        Book(),
+        NOW,
+        Evidence(NOW, {"p": pod("p")}),
+        [trial()],
+        plan(snapshot(view(1, CPU), policies=(trial(),)), NOW).funding,
+        10,
+    ).book
+    alive = {"p": running("p")}
+    book = settle(begun, NOW + 60, Evidence(NOW + 60, alive), [trial()], {}, 10).book
+    for budget, fits, moment in (
+        (trial(limit=2 * HELD), 1, NOW + 18 * HOUR),
+        (trial(max_rate=2_500_000), 2, None),
+    ):
+        (one,) = rehearse(snapshot(view(4, CPU), policies=(budget,), book=book, pods=alive), NOW + 60)["ns/team"]
+        assert (one.fits, one.affordable_at) == (fits, moment)
+
+
 def test_a_trial_in_another_currency_objects_and_counts_nothing() -> None:
     euros = trial(currency="EUR")
     seen = snapshot(view(2, CPU), policies=(euros,))

@@ -56,12 +56,12 @@ def positions(chart: str) -> Iterator[tuple[str, float]]:
 
 
 def test_the_page_shows_the_figures_of_the_book_exactly() -> None:
-    text = words(parse(page(select(EVERYTHING), EVERYTHING, [DENIAL], NOW)))
+    text = words(parse(page(select(EVERYTHING), EVERYTHING, [replace(DENIAL, fits=3)], NOW)))
     assert "As of 11 Jul 2026, 12:00 UTC" in text
     assert "team/chat 27.100000 99.1% 4.06 team/embed 0.250278 0.9% 0.05 Total 27.350278 100.0% 4.11" in text
     assert "Pool Spent USD Share Held USD a100 27.100000" in text
     assert "Role Spent USD Share Held USD Inference 22.350278" in text
-    assert "team/chat 2 team/monthly The hourly rate would be exceeded. 3.60 USD 0.25 USD" in text
+    assert "team/chat 2 team/monthly The hourly rate would be exceeded. 3.60 USD 0.25 USD 3 fit now" in text
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing() -> None:

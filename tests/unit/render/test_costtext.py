@@ -16,6 +16,7 @@ from tests.unit.domain.costbooks import AUGUST, JULY, NOW, UNITS, book_of, page_
 
 TEAM, LONG = By("label:team", "team"), By(f"label:{'d' * 253}/{'k' * 63}", f"{'d' * 253}/{'k' * 63}")
 DENIAL = Denial("team/chat", "team/monthly", "Rate", 3_600_000, 250_000, "USD", 2)
+HELPED = replace(DENIAL, fits=3, pool="spot", elsewhere=1, affordable_at=AUGUST)
 
 
 def monthly() -> tuple[Statement, ...]:
@@ -151,7 +152,8 @@ def test_no_line_is_wider_than_a_terminal(by: By) -> None:
     long = replace(monthly()[0], policy=f"{team}/{'p' * 63}", limit=10**18 - 1)
     key = CostKey(f"{team}/{'s' * 253}", "Inference", "q" * 63, ((LONG.label, "v" * 63),))
     long = replace(long, spending={key: 10**17 + 1}, holding={key: 10**16 + 1}, rate=10**15 + 1)
-    denial = replace(DENIAL, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
+    denial = replace(HELPED, service=key[0], policy=long.policy, need=10**12 + 1, have=10**12 + 1, pods=5000)
+    denial = replace(denial, fits=5000, pool="q" * 63, elsewhere=5000)
     use = PoolUse("q" * 63, "USD", 10**6, 10**17 + 1, 10**17 + 1)
     long = replace(long, forecast=Forecast(10**17 + 1, 10**17 + 1, NOW, Basis.CURRENT_RATE))
     long = replace(long, per_thousand={key.service: 10**9 + 1})
@@ -190,6 +192,18 @@ def test_json_has_everything_as_decimal_strings() -> None:
     assert statement["period"] == {"start": "2026-07-01T00:00:00Z", "end": "2026-08-01T00:00:00Z"}
     assert (statement["phase"], statement["available"], statement["ratePerHour"]) == ("Open", "68.539722", "8.200001")
     assert statement["rows"][1] == {"role": "Training", "spent": "5.00", "held": "0.00"}
+
+
+def test_what_helps_a_service_that_is_refused_is_told_as_far_as_it_is_known() -> None:
+    text = tables([], [HELPED, replace(DENIAL, service="team/embed")], ROLE)
+    assert text.endswith("\nteam/chat: 3 fit now, 1 more in pool spot, one more from 2026-08-01T00:00:00Z on\n")
+    helped, bare = json.loads(as_json([], [HELPED, DENIAL], ROLE, NOW))["refusals"]
+    assert helped == {
+        **bare,
+        "fitsNow": {"replicas": 3, "pool": "spot", "poolReplicas": 1},
+        "affordableAt": "2026-08-01T00:00:00Z",
+    }
+    assert as_json([], [replace(HELPED, pool="")], ROLE, NOW).count("pool") == 1
 
 
 @pytest.mark.parametrize(
