@@ -26,6 +26,7 @@ class Cluster:
 
     directory: Path
     port: int = 16443
+    images: Path = REPO / "local/images.yaml"
     env: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -51,7 +52,7 @@ class Cluster:
         return done.stdout
 
     def up(self, *extra: str, timeout: float = 180) -> None:
-        where = ("--dir", self.directory, "--port", str(self.port))
+        where = ("--dir", self.directory, "--port", str(self.port), "--images", self.images)
         self.run(REPO / "bin/localcluster", "up", *where, *extra, timeout=timeout)
 
     def down(self, *extra: str) -> None:

@@ -47,7 +47,7 @@ def main() -> int:
     except OSError as problem:
         print(f"{problem.filename} could not be removed: {problem.strerror}", file=sys.stderr)
         return 1
-    print("The local cluster is gone; bin/, .venv and .venv-workers stay.")
+    print("The local cluster is gone; bin/ and the virtual environments stay.")
     return 0
 
 

@@ -56,6 +56,7 @@ def main() -> None:
     engines = extras["huggingface"] + extras["onnx"] + extras["openvino"]
     compile_lock("engines", extras["workers"] + engines, ["test", "build", "workers"])
     compile_lock("clients", groups["clients"], ["test", "build", "engines"])
+    compile_lock("llama", groups["llama"], ["build"])
     for peer in ("mosec", "kserve"):
         compile_lock(f"bench/{peer}", groups[f"bench-{peer}"], [])
 

@@ -1,4 +1,7 @@
-"""Makes .venv (operator, tests, linters) and .venv-workers (PyTorch) from the locks, never in the system's Python."""
+"""Makes .venv (operator, tests, linters), .venv-workers (PyTorch) and .venv-llama (llama.cpp) from the locks.
+
+Never in the system's Python.
+"""
 
 import re
 import subprocess
@@ -47,6 +50,7 @@ ENVIRONMENTS = (
         "python packages of the workers (PyTorch, 3 GB)",
         ("workers", "engines", "clients", "test", "build"),
     ),
+    Environment(".venv-llama", "python packages of llama.cpp", ("llama", "build")),
 )
 STEP_COUNT = len(ENVIRONMENTS)
 

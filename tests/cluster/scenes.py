@@ -40,7 +40,11 @@ def pool(name: str, *, price: str = "4.00", currency: str = "USD", **spec: Any) 
 
 def runtime(name: str, role: str = "Inference", **spec: Any) -> dict[str, Any]:
     """A runtime for CPU; kwok runs no image."""
-    series = {"requestsRunning": ["r_running"], "requestsWaiting": ["r_waiting"], "requestsTotal": ["r_total"]}
+    series = {
+        "requestsRunning": ["r_running", "r_running_before"],
+        "requestsWaiting": ["r_waiting"],
+        "requestsTotal": ["r_total_next", "r_total"],
+    }
     given: dict[str, Any] = {"role": role, "accelerators": [{"type": "CPU", "image": "engine:1", "args": ["serve"]}]}
     if role == "Inference":
         given["metrics"] = series

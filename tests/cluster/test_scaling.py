@@ -53,7 +53,8 @@ class Engines:
         pod = request.query["pod"]
         value = self.running.get(pod, str(self.share()))
         served = time.monotonic() * REQUESTS_A_SECOND
-        return web.Response(text=f'r_running{{model_name="m"}} {value}\nr_waiting 0\nr_total {served}\n')
+        running = f'r_running{{model_name="m"}} {value}\nr_running_before {value}\n'
+        return web.Response(text=f"{running}r_waiting 0\nr_total {served}\n")
 
     def share(self) -> float:
         return self.waiting

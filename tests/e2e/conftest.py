@@ -11,12 +11,31 @@ import pytest
 from cluster import REPO, Cluster, condition, is_true
 
 NAMESPACE = "quickstart"
+VLLM = """
+  - name: vllm/vllm-openai
+    roots: ["{repo}", "{directory}"]
+    path: ["{directory}/bin", "{repo}/.venv/bin", /usr/bin, /bin]
+    user: 65532
+"""
+
+
+def images(directory: Path) -> Path:
+    """The images of localcluster and that of vLLM, whose program is a fake."""
+    program = directory / "bin/vllm"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec python {REPO}/tests/e2e/fakevllm.py "$@"\n')
+    program.chmod(0o755)
+    directory.chmod(0o755)
+    usual = (REPO / "local/images.yaml").read_text().rstrip("\n").replace("${REPO}", str(REPO))
+    path = directory / "images.yaml"
+    path.write_text(usual + VLLM.format(repo=REPO, directory=directory))
+    return path
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     directory = Path(tempfile.mkdtemp(prefix="ms-e2e-"))
-    cluster = Cluster(directory, port=0)
+    cluster = Cluster(directory, port=0, images=images(directory))
     try:
         cluster.up()
         cluster.kubectl("apply", "-f", "examples/monitoring/prometheus.yaml")

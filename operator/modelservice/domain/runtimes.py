@@ -71,7 +71,7 @@ def choose(service: Service, runtimes: Iterable[Runtime], pools: Iterable[Pool],
     best = max(priority for priority, _ in fits)
     first = [runtime for priority, runtime in fits if priority == best]
     kept = next((runtime for _, runtime in fits if runtime.name == used), None)
-    if kept is not None:
+    if kept is not None and first != [kept]:
         return Choice(kept, name, f"{kept.name} serves {name} ({told}) on {_on(kept)} and is in use.")
     if len(first) > 1:
         names = " and ".join(runtime.name for runtime in first)

@@ -88,6 +88,7 @@ def test_a_runtime_that_is_in_use_is_kept_while_it_fits_whatever_priority_anothe
     made = chosen(service(), LLAMA, VLLM, used="vllm")
     assert made.runtime.name == "vllm"
     assert "is in use" in made.why
+    assert "priority" in chosen(service(), LLAMA, VLLM, used="llama").why
     assert chosen(service(), LLAMA, VLLM, used="gone").runtime.name == "llama"
     assert chosen(service(), LLAMA, engine("vllm"), used="vllm").runtime.name == "llama"
 
