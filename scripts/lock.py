@@ -14,8 +14,11 @@ REPO = Path(__file__).resolve().parent.parent
 HEADER = "# Written by scripts/lock.py from pyproject.toml; do not edit.\n"
 
 
-def compile_lock(name: str, wanted: list[str], constraints: list[str]) -> None:
-    """Resolve the wanted requirements into requirements/<name>.txt, with the versions of earlier locks."""
+def compile_lock(name: str, wanted: list[str], constraints: list[str], *, alone: bool = False) -> None:
+    """Resolve the wanted requirements into requirements/<name>.txt, with the versions of earlier locks.
+
+    Packages that are wanted `alone` come without what they need: that is in the environment of the workers already.
+    """
     command = [
         os.environ.get("UV", "uv"),
         "pip",
@@ -29,6 +32,7 @@ def compile_lock(name: str, wanted: list[str], constraints: list[str]) -> None:
         "--no-header",
         "--no-annotate",
         "--upgrade",
+        *(["--no-deps"] if alone else []),
         *(f"--constraint={REPO / 'requirements' / constraint}.txt" for constraint in constraints),
         "-",
     ]
@@ -59,6 +63,7 @@ def main() -> None:
     compile_lock("llama", groups["llama"], ["build"])
     for peer in ("mosec", "kserve"):
         compile_lock(f"bench/{peer}", groups[f"bench-{peer}"], [])
+    compile_lock("bench/minilm", groups["bench-minilm"], ["engines"], alone=True)
 
 
 if __name__ == "__main__":

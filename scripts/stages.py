@@ -101,7 +101,10 @@ def stages() -> list[Stage]:
 
 def long_stages() -> list[Stage]:
     """Return those that only `--all` or their names run: they take longer than a change can wait for."""
-    return [Stage("proof", (pytest("proof", "-s", "tests/proof"),))]
+    return [
+        Stage("models", (pytest("models", "tests/models", venv=WORKERS),)),
+        Stage("proof", (pytest("proof", "-s", "tests/proof"),)),
+    ]
 
 
 def run_command(command: Command, mark: dict[str, str]) -> int:

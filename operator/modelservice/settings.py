@@ -9,6 +9,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from modelservice import __version__
+
 PREFIX = "MODELSERVICE_"
 
 
@@ -38,6 +40,8 @@ class Settings(BaseModel):
     admission_policies: str = Field(default="", pattern=r"^([a-z0-9][a-z0-9.-]* ?)*$")
     #: How many days the page of a sealed period is kept.
     ledger_retention_days: int = Field(default=400, ge=30, le=36_500)
+    #: Image of the container that downloads a model before an engine of any runtime starts.
+    worker_image: str = Field(default=f"modelservice-worker:{__version__}", pattern=r"^\S+$", max_length=512)
     #: How often the fuse looks at pods and book; a pause of 60 s ends the guarantee.
     fuse_poll_seconds: float = Field(default=10.0, gt=0, le=20)
     #: How often metrics are read and the plan is looked at.

@@ -70,18 +70,18 @@ def make_requests(server: Server, model: str, seed: int) -> list[bytes]:
     return requests
 
 
-def make_environment(server: Server) -> Path:
-    """A peer's own packages from its lock, and PyTorch from the workers' environment behind them."""
-    path = ENVIRONMENTS / server.name
-    lock = REPOSITORY / "requirements" / "bench" / f"{server.name}.txt"
+def make_environment(name: str) -> Path:
+    """An environment with the packages of its lock, and PyTorch from the workers' environment behind them."""
+    path = ENVIRONMENTS / name
+    lock = REPOSITORY / "requirements" / "bench" / f"{name}.txt"
     stamp = hashlib.sha256(lock.read_bytes()).hexdigest()
     marker = path / "stamp"
     if marker.exists() and marker.read_text() == stamp:
         return path
-    print(f"installing {server.name}", file=sys.stderr)
+    print(f"installing {name}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", path], check=True)
     pip: list[str | Path] = [path / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "-r", lock], check=True)
+    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", lock], check=True)
     packages = next((path / "lib").glob("python*")) / "site-packages"
     (packages / "zz_workers.pth").write_text(next(each for each in sys.path if each.endswith("site-packages")) + "\n")
     marker.write_text(stamp)

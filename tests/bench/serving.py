@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="times that every server is started")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    peers = [(server, make_environment(server)) for server in RIVALS if server.name in options.peers.split(",")]
+    peers = [(server, make_environment(server.name)) for server in RIVALS if server.name in options.peers.split(",")]
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run([sys.executable, str(Path(__file__).parent / "benchmodels.py"), directory], check=True)
         for name in options.models.split(","):

@@ -92,15 +92,16 @@ def test_a_bad_manifest_is_refused_with_its_sentence(api: Rest, document: Object
     assert sentence in reply.message
 
 
-def test_the_quick_start_is_taken_as_it_is(api: Rest) -> None:
+@pytest.mark.parametrize(("example", "least"), [("quickstart", 3), ("models", 2)])
+def test_the_examples_are_taken_as_they_are(api: Rest, example: str, least: int) -> None:
     seen = 0
-    for path in sorted((REPO / "examples/quickstart").glob("*.yaml")):
+    for path in sorted((REPO / "examples" / example).glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text()):
             if document and document.get("apiVersion") == API_VERSION:
                 document["metadata"].pop("namespace", None)
                 api.post(collection(document["kind"]) + DRY, document).ok()
                 seen += 1
-    assert seen >= 3
+    assert seen >= least
 
 
 SMALLEST: Object = {
@@ -117,6 +118,7 @@ def test_defaults_are_filled_in_and_nothing_else_is_touched(make: Any) -> None:
     spec = make(SMALLEST)["spec"]
     assert (spec.pop("suspend"), spec.pop("priority")) == (False, "Standard")
     assert spec["inference"].pop("minReplicas") == 1
+    assert spec["model"].pop("remoteCode") == "Deny"
     assert spec == SMALLEST["spec"]
 
 
@@ -197,6 +199,20 @@ STATUS: Object = {
         "affordableAt": "2026-01-02T00:00:00Z",
         "fitsNow": {"replicas": 2, "pool": "small", "poolReplicas": 1},
     },
+    "model": {
+        "uri": "hf://org/tiny",
+        "revision": "0123abcd",
+        "digest": "sha256:1",
+        "bytes": 91_200_000,
+        "download": {
+            "pod": "chat-0",
+            "percent": 45,
+            "doneBytes": 41_040_000,
+            "totalBytes": 91_200_000,
+            "bytesPerSecond": 10_000_000,
+            "remainingSeconds": 6,
+        },
+    },
     "fundedUntil": "2026-01-01T01:00:00Z",
     "lastFailure": {
         "pod": "chat-0",
@@ -241,6 +257,8 @@ def test_kubectl_get_shows_what_a_person_asks_first(api: Rest, make: Any) -> Non
         "Pool": "cpu",
         "Cost/h": "0.15",
         "Age": "",
+        "Revision": "0123abcd",
+        "Download%": 45,
         "Spent": "1.234567",
         "URL": "http://chat.manifests",
         "Message": CONDITION["message"],

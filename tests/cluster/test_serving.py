@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
+from modelservice.cli.ungate import ungate
+from modelservice.kit.errors import Conflict
 
 from tests.cluster.conftest import FakeNodes, Runs, manifest, until
 from tests.cluster.scenes import Scene, claim, conditions, policy, pool, staged
@@ -55,6 +58,52 @@ async def test_the_cheapest_pool_that_fits_is_chosen_and_kept(scene: Scene) -> N
 
     await until("the cheaper pool to be named", compared)
     assert (await scene.ready("chat", 1))["status"]["resolved"]["pool"] == scene.pool
+
+
+async def downloaded(scene: Scene, name: str, commit: str) -> None:
+    """Say of a pod that its download has ended, as its kubelet would."""
+    artifact = {"path": "hf://org/tiny", "digest": f"sha256:{'1' * 64}", "bytes": 7, "revision": commit}
+    said = json.dumps({"version": 1, "outcome": "Succeeded", "artifact": artifact})
+    times = {"startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01Z"}
+    ended = {"exitCode": 0, "reason": "Completed", "message": said, **times}
+    fetch = {"name": "fetch", "image": "w", "imageID": "", "ready": True, "restartCount": 0}
+    statuses = [{**fetch, "state": {"terminated": ended}}]
+
+    async def written() -> bool:
+        pod = await scene.get("Pod", name)
+        status = {**pod["status"], "initContainerStatuses": statuses}
+        try:
+            await scene.kube.replace_status({**pod, "status": status}, manager="tests")
+        except Conflict:
+            return False
+        return True
+
+    await until("the status to be written", written)
+
+
+async def test_one_replica_finds_out_what_is_downloaded_and_the_others_start_with_that(scene: Scene) -> None:
+    await scene.operate()
+    model = {"storageUri": "hf://org/tiny", "secretRef": {"name": "hub"}}
+    await scene.create(scene.service("chat", model=model, inference={"minReplicas": 3}))
+    await scene.condition("chat", "Progressing", "False", "RolloutComplete")
+    await scene.condition("chat", "ArtifactReady", "Unknown", "NotDownloaded")
+    ((first,), (child,)) = await scene.pods("chat"), await scene.deployments("chat")
+    assert child["spec"]["replicas"] == 1
+    await downloaded(scene, first["metadata"]["name"], "a" * 40)
+    model = (await scene.ready("chat", 3))["status"]["model"]
+    assert (model["revision"], model["bytes"]) == ("a" * 40, 7)
+    assert "a" * 40 in await scene.condition("chat", "ArtifactReady", "True", "Resolved")
+    kept = {
+        pod["metadata"]["uid"]: pod["metadata"]["annotations"].get("modelservice.dev/model-revision")
+        for pod in await scene.pods("chat")
+    }
+    assert kept.pop(first["metadata"]["uid"]) is None, "the first pod goes on as it is"
+    assert list(kept.values()) == ["a" * 40] * 2
+    (after,) = await scene.deployments("chat")
+    assert after["spec"]["template"] == child["spec"]["template"]
+    await ungate(scene.kube, scene.namespace, first["metadata"]["name"], "2200-01-01T00:00:00Z", "by hand")
+    by_hand = (await scene.get("Pod", first["metadata"]["name"]))["metadata"]["annotations"]
+    assert by_hand["modelservice.dev/model-revision"] == "a" * 40
 
 
 async def test_what_fits_nowhere_says_so_for_each_pool(scene: Scene) -> None:

@@ -16,8 +16,14 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from modelservice_workers import __version__
-from modelservice_workers.common.errors import ArtifactError, HardwareError, SettingsError, WorkerError
-from modelservice_workers.common.termination import ArtifactReference, TerminationMessage, write_termination
+from modelservice_workers.common.errors import (
+    ArtifactError,
+    HardwareError,
+    RemoteCodeError,
+    SettingsError,
+    WorkerError,
+)
+from modelservice_workers.common.termination import ArtifactReference, Outcome, TerminationMessage, write_termination
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -42,7 +48,7 @@ def main() -> None:
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
     # The kernel ignores SIGTERM for PID 1 unless it is handled, and importing a server takes a moment.
-    signal.signal(signal.SIGTERM, _exit_at_once)
+    signal.signal(signal.SIGTERM, _stop_download if sys.argv[1:2] == ["fetch"] else _exit_at_once)
     code = run(sys.argv[1:], os.environ)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -80,7 +86,8 @@ def _serve(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         serve(read_settings(arguments, environment))
     except ArtifactError as error:
         _log.error("%s", error)
-        write_termination(TerminationMessage("ModelLoadFailed", str(error)), environment)
+        outcome: Outcome = "RemoteCodeDenied" if isinstance(error, RemoteCodeError) else "ModelLoadFailed"
+        write_termination(TerminationMessage(outcome, str(error)), environment)
         return EXIT_MODEL_LOAD
     except HardwareError as error:
         _log.error("%s", error)
@@ -138,6 +145,11 @@ def _inspect(arguments: Sequence[str]) -> int:
 def _expose(registry: CollectorRegistry, port: int) -> None:
     if port:
         start_http_server(port, registry=registry)
+
+
+def _stop_download(_number: int, _frame: FrameType | None) -> None:
+    """End without waiting for the connections; 0 would let the engine start on a model that is not there."""
+    os._exit(128 + signal.SIGTERM)
 
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:

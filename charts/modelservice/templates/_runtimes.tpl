@@ -27,6 +27,7 @@ accelerators:
     args: [serve]
 {{- end }}
 
+{{- /* Of our runtimes, and of the container that downloads a model before any engine starts. */ -}}
 {{- define "modelservice.workerImage" -}}
 {{- printf "%s:%s" .Values.runtimes.image.repository (default .Chart.AppVersion .Values.runtimes.image.tag) }}
 {{- end }}

@@ -14,6 +14,7 @@ from modelservice.api.computepool import Billing as ApiBilling
 from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import Inference as ApiInference
+from modelservice.api.modelservice import Model as ApiModel
 from modelservice.api.modelservice import ModelService
 from modelservice.api.modelservice import Placement as ApiPlacement
 from modelservice.api.modelservice import Training as ApiTraining
@@ -36,11 +37,13 @@ from modelservice.domain.quantities import whole
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
     ClaimPath,
+    Download,
     Drain,
     Engine,
     Format,
     Inference,
     Json,
+    Model,
     Pool,
     Probes,
     Role,
@@ -66,12 +69,18 @@ def service_of(obj: ModelService) -> Service:
         uid=meta.uid,
         generation=meta.generation,
         suspended=spec.suspend,
-        model=claim_path(spec.model.storage_uri) if spec.model else None,
+        model=_model(spec.model) if spec.model else None,
         inference=_inference(spec.inference) if spec.inference else None,
         training=_training(spec.training) if spec.training else None,
         labels=dict(meta.labels),
         priority=Priority(spec.priority),
     )
+
+
+def _model(spec: ApiModel) -> Model:
+    uri, secret = spec.storage_uri, spec.secret_ref.name if spec.secret_ref else ""
+    where = claim_path(uri) if uri.startswith(SCHEME) else Download(uri, secret)
+    return Model(where, spec.remote_code == "Allow")
 
 
 def claim_path(uri: str) -> ClaimPath:
@@ -272,6 +281,12 @@ def _period(spec: ApiPeriod) -> Period | Window:
     zone, calendar = spec.time_zone or "", Calendar(spec.calendar or "")
     load_zone(zone)
     return Period(calendar, zone, spec.start_day or 1, spec.start_month or 1)
+
+
+def served_of(status: ModelServiceStatus) -> Published | None:
+    """What the status remembers of the model that is served; None before it is known."""
+    model = status.model
+    return Published(model.uri, model.digest, model.bytes, model.revision) if model is not None else None
 
 
 def record_of(whole_status: ModelServiceStatus) -> Record:

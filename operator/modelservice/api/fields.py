@@ -66,6 +66,9 @@ INSTANT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})
 ONE_LINE = r"^[^[:cntrl:]]*[^[:space:][:cntrl:]][^[:cntrl:]]*$"
 CLAIM_PATH = r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[A-Za-z0-9_][-A-Za-z0-9_.=@]*)+$"
 
+HUB = r"^hf://[A-Za-z0-9_][-A-Za-z0-9_.]*/[A-Za-z0-9_][-A-Za-z0-9_.]*(@[-A-Za-z0-9_.]+)?(/[^/[:space:]?#]+)*/?$"
+REMOTE = r"^(s3|gs|http|https)://[^/[:space:]?#@]+(/[^[:space:]?#]*)?$"
+
 
 def amount(what: str) -> Kube:
     """The rule for money that a person writes: above zero, at most six decimals."""
@@ -81,6 +84,34 @@ def claim_path(what: str) -> Kube:
         f"self.matches('{CLAIM_PATH}')",
         f"{what} must be pvc://<claim>/<path>, for example pvc://models/autoencoder; "
         "a path segment must start with a letter, a digit or an underscore.",
+    )
+
+
+def model_address(what: str) -> tuple[Kube, ...]:
+    """The rules for a place from which a model is served: on a claim of the namespace, or to be downloaded."""
+    return (
+        rule(
+            "self.matches('^(pvc|hf|s3|gs|http|https)://')",
+            f"{what} must begin with pvc://, hf://, s3://, gs://, https:// or http://.",
+        ),
+        rule(
+            f"!self.startsWith('pvc://') || self.matches('{CLAIM_PATH}')",
+            f"{what} must be pvc://<claim>/<path>, for example pvc://models/autoencoder; "
+            "a path segment must start with a letter, a digit or an underscore.",
+        ),
+        rule(
+            f"!self.startsWith('hf://') || self.matches('{HUB}')",
+            f"{what} must be hf://<organisation>/<name>, and may end with @<branch, tag or commit> and /<file>.",
+        ),
+        rule(
+            f"!self.matches('^(s3|gs|http|https)://') || self.matches('{REMOTE}')",
+            f"{what} must name a bucket or host and a path, without blanks, user names, '?' and '#': "
+            "for example s3://models/chat or https://example.com/models/chat.",
+        ),
+        rule(
+            "self.startsWith('pvc://') || !self.matches('/[.][.]?(/|$)')",
+            f"{what} must not have a path segment '.' or '..'.",
+        ),
     )
 
 

@@ -89,6 +89,8 @@ KINDS = (
             Column("Pool", ".status.resolved.pool"),
             Column("Cost/h", ".status.cost.hourly"),
             AGE,
+            Column("Revision", ".status.model.revision", priority=1),
+            Column("Download%", ".status.model.download.percent", "integer", priority=1),
             Column("Spent", ".status.cost.spent", priority=1),
             Column("URL", ".status.url", priority=1),
             MESSAGE,

@@ -16,6 +16,7 @@ from modelservice.api.fields import (
     Subdomain,
     Word,
     claim_path,
+    model_address,
     rules,
 )
 from modelservice.api.meta import ObjectMeta
@@ -47,14 +48,46 @@ class Placement(Shape):
     ] = ()
 
 
+class SecretRef(Shape):
+    """A Secret of the namespace."""
+
+    name: Annotated[Subdomain, Field(description="The name of the Secret.")]
+
+
 class Model(Shape):
     """A trained model that exists already."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.secretRef) || !self.storageUri.startsWith('pvc://')",
+                "model.secretRef must not be set for a model on a claim: nothing is downloaded, so no key is needed.",
+            )
+        )
+    )
+
     storage_uri: Annotated[
         StorageUri,
-        Field(description="Where the model lies: pvc://<claim>/<path>. The claim is mounted read-only at /mnt/models."),
-        claim_path("model.storageUri"),
+        Field(
+            description="Where the model lies: pvc://<claim>/<path>, or hf://<organisation>/<name>[@<revision>], "
+            "s3://, gs://, https:// or http://, which each pod downloads before it serves."
+        ),
+        *model_address("model.storageUri"),
     ]
+    secret_ref: Annotated[
+        SecretRef | None,
+        Field(
+            description="What opens the place: each key becomes a variable of the download, for example HF_TOKEN, "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL."
+        ),
+    ] = None
+    remote_code: Annotated[
+        Literal["Allow", "Deny"],
+        Field(
+            description="Whether Python code that the model brings may run in the pod: trust its authors first, with "
+            "the pod's data and network."
+        ),
+    ] = "Deny"
 
 
 class ConfigMapRef(Shape):

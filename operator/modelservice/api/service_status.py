@@ -47,6 +47,36 @@ class Artifact(Shape):
     bytes: Annotated[int, Field(ge=0, le=2**53, description="The size of all its files.")] = 0
 
 
+class DownloadStatus(Shape):
+    """How far a download is; of several the one that is nearest to its end."""
+
+    pod: Annotated[Short, Field(description="The pod that downloads.")]
+    percent: Annotated[int, Field(ge=0, le=100, description="How much of it is done.")]
+    done_bytes: Annotated[int, Field(ge=0, le=2**53, description="Bytes that are there.")]
+    total_bytes: Annotated[int, Field(ge=0, le=2**53, description="Bytes of the model.")]
+    bytes_per_second: Annotated[int, Field(ge=0, le=2**53, description="The speed of the last seconds.")]
+    remaining_seconds: Annotated[
+        int | None, Field(ge=0, le=2**31, description="Time left at that speed; absent while nothing comes.")
+    ] = None
+
+
+class ModelStatus(Shape):
+    """The model that is served."""
+
+    uri: Annotated[str, Field(max_length=2048, description="Where it lies.")]
+    revision: Annotated[
+        str,
+        Field(
+            max_length=128,
+            description="What the first replica found there, a commit of the hub or a fingerprint of all files. Every "
+            "replica keeps to it until storageUri is another one.",
+        ),
+    ] = ""
+    digest: Annotated[str, Field(max_length=128, description="The digest of its files, as <algorithm>:<hex>.")] = ""
+    bytes: Annotated[int, Field(ge=0, le=2**53, description="The size of all its files; 0: not known.")] = 0
+    download: Annotated[DownloadStatus | None, Field(description="A download that goes on.")] = None
+
+
 class TrainingStatus(Shape):
     """The latest training run. A run is one state of the training fields; an attempt is one Job of it."""
 
@@ -139,6 +169,7 @@ class ModelServiceStatus(Shape):
     funded_replicas: Annotated[Count, Field(description="Replicas that the budgets admit; so many are started.")] = 0
     url: Annotated[str | None, Field(max_length=512, description="Where to send requests inside the cluster.")] = None
     resolved: Annotated[Resolved | None, Field(description="What was chosen.")] = None
+    model: Annotated[ModelStatus | None, Field(description="The model that is served.")] = None
     training: Annotated[TrainingStatus | None, Field(description="The latest training run.")] = None
     cost: Annotated[Cost | None, Field(description="What it costs.")] = None
     funded_until: Annotated[

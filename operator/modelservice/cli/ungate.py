@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
 
 from modelservice import __version__
 from modelservice.adapters.kube import Kube, login
+from modelservice.controllers.gates import opening
 from modelservice.controllers.observation import gate_index, pod_of
 from modelservice.domain.times import format_time, parse_instant
 from modelservice.kit.errors import ApiError, Forbidden, Invalid, NotFound
-from modelservice.kit.objects import Object
+from modelservice.kit.objects import annotation_of
 from modelservice.ports import KubeClient
-from modelservice.render.labels import BREAK_GLASS_REASON, BREAK_GLASS_UNTIL, GATE
+from modelservice.render.labels import BREAK_GLASS_REASON, BREAK_GLASS_UNTIL, REVISION
 
 LONGEST_REASON = 256
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -53,12 +52,18 @@ async def ungate(kube: KubeClient, namespace: str, name: str, until: str, reason
     try:
         answer = await kube.get("Pod", namespace, name)
         pod = answer.object
-        if pod_of(pod) is None:
+        read = pod_of(pod)
+        if read is None:
             raise Refused(f"Pod {name} in {namespace} belongs to no ModelService: no gate of ours is on it.")
         if end <= answer.date:
             raise Refused(f"--until {until} is past: the time of the API server is {format_time(answer.date)}.")
-        operations = _operations(pod, format_time(end), reason)
-        await kube.patch_json("Pod", namespace, name, operations, manager="modelservice-break-glass")
+        notes = {
+            BREAK_GLASS_UNTIL: format_time(end),
+            BREAK_GLASS_REASON: reason,
+            DELETION_COST: HIGHEST_COST,
+            **await _revision(kube, read.workload),
+        }
+        await kube.patch_json("Pod", namespace, name, opening(pod, notes), manager="modelservice-break-glass")
     except NotFound:
         raise Refused(f"There is no pod {name} in {namespace}.") from None
     except Forbidden as error:
@@ -77,20 +82,12 @@ async def ungate(kube: KubeClient, namespace: str, name: str, until: str, reason
     )
 
 
-def _operations(pod: Object, until: str, reason: str) -> list[Mapping[str, Any]]:
-    """A JSON patch for the pod as it was read."""
-    meta, index = pod["metadata"], gate_index(pod)
-    operations: list[Mapping[str, Any]] = [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": meta["resourceVersion"]}
-    ]
-    if not meta.get("annotations"):
-        operations.append({"op": "add", "path": "/metadata/annotations", "value": {}})
-    notes = ((BREAK_GLASS_UNTIL, until), (BREAK_GLASS_REASON, reason), (DELETION_COST, HIGHEST_COST))
-    for annotation, value in notes:
-        path = f"/metadata/annotations/{annotation.replace('/', '~1')}"
-        operations.append({"op": "add", "path": path, "value": value})
-    if index is not None:
-        where = f"/spec/schedulingGates/{index}"
-        operations.append({"op": "test", "path": f"{where}/name", "value": GATE})
-        operations.append({"op": "remove", "path": where})
-    return operations
+async def _revision(kube: KubeClient, workload: str) -> dict[str, str]:
+    """The annotation by which a pod downloads what the others of its Deployment serve, where that is known."""
+    namespace, _, name = workload.partition("/")
+    try:
+        deployment = (await kube.get("Deployment", namespace, name)).object
+    except (NotFound, Forbidden):
+        return {}
+    revision = annotation_of(deployment, REVISION)
+    return {REVISION: revision} if revision else {}

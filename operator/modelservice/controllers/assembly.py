@@ -148,7 +148,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         rules=Rules(settings.budget_required, tuple(settings.cost_labels.split())),
     )
     historian = Historian(world, tools.kube, settings.namespace, KEEP_SECONDS * scale)
-    services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events)
+    services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events, settings.worker_image)
     return Assembly(
         _sources(world, queue, bookkeeper, GATHER_SECONDS * scale),
         {

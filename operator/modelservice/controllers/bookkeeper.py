@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelservice.controllers.auditor import Auditor
+from modelservice.controllers.downloads import revision_for
+from modelservice.controllers.gates import opening
 from modelservice.controllers.heartbeats import Absences, remember
-from modelservice.controllers.observation import gate_index
 from modelservice.controllers.pages import Pages, ledger
 from modelservice.controllers.safeguards import Safeguards
 from modelservice.controllers.world import SELECTOR, World, pods_of
@@ -26,7 +27,7 @@ from modelservice.kit.meter import Meter
 from modelservice.kit.objects import Object, Ref
 from modelservice.kit.parallel import together
 from modelservice.ports import EventSink, KubeClient
-from modelservice.render.labels import GATE, MANAGER
+from modelservice.render.labels import MANAGER, REVISION
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +143,7 @@ class Bookkeeper:
         else:
             self.auditor.stored(version, book)
         self._take_in(settled, pods, still)
-        gates = {obj["metadata"]["uid"]: gate_index(obj) for obj in listing.items}
-        await self._open_gates(settled, answered, gates)
+        await self._open_gates(settled, answered, {obj["metadata"]["uid"]: obj for obj in listing.items})
         await self._delete(settled.delete)
         return written
 
@@ -224,17 +224,13 @@ class Bookkeeper:
         }
         return {uid: End() for uid in await self.absences.proven(missing)}
 
-    async def _open_gates(self, settled: Settlement, answered: int, gates: Mapping[str, int | None]) -> None:
+    async def _open_gates(self, settled: Settlement, answered: int, objects: Mapping[str, Object]) -> None:
         ready = [pod for pod in settled.ungate if may_ungate(settled.book, pod.uid, answered)]
-        await together(self._open_gate(pod, gates[pod.uid]) for pod in ready)
+        await together(self._open_gate(pod, objects[pod.uid]) for pod in ready)
 
-    async def _open_gate(self, pod: Pod, index: int | None) -> None:
-        where = f"/spec/schedulingGates/{index}"
-        operations = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": pod.version},
-            {"op": "test", "path": f"{where}/name", "value": GATE},
-            {"op": "remove", "path": where},
-        ]
+    async def _open_gate(self, pod: Pod, obj: Object) -> None:
+        revision = revision_for(pod, self.world)
+        operations = opening(obj, {REVISION: revision} if revision else {})
         try:
             answer = await self.kube.patch_json("Pod", pod.namespace, pod.name, operations, manager=MANAGER)
         except ApiError as error:

@@ -12,22 +12,24 @@ from modelservice.kit.apply import ChildApplier
 from modelservice.kit.errors import Conflict, Invalid, NotFound
 from modelservice.kit.objects import Object, Ref, label_of, uid_of
 from modelservice.ports import KubeClient
-from modelservice.render.deployment import deployment, deployment_name
+from modelservice.render.deployment import deployment, deployment_name, fetcher_of
 from modelservice.render.labels import MANAGER, ROLE
 from modelservice.render.service import service as address
 
 
-async def serve(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient, applier: ChildApplier) -> None:
+async def serve(
+    draft: Draft, plan: ServicePlan, world: World, kube: KubeClient, applier: ChildApplier, fetcher: str
+) -> None:
     """Apply the wanted placement, scale the others to what is funded, remove the empty ones.
 
-    Raises NameConflict and ApiError.
+    `fetcher` is the image that downloads models in Deployments that are made now. Raises NameConflict and ApiError.
     """
     service = draft.service
     children = {child["metadata"]["name"]: child for child in world.caches.deployments.by("owner", service.uid)}
     if service.inference is not None:
         current = world.caches.addresses.get(Ref(*service.name))
         world.caches.addresses.observe(await applier.apply(address(service), current))
-    wanted = await _apply_wanted(draft, plan, world, applier, children)
+    wanted = await _apply_wanted(draft, plan, world, applier, children, fetcher)
     for name, child in children.items():
         if name == wanted or "deletionTimestamp" in child["metadata"]:
             continue
@@ -39,7 +41,12 @@ async def serve(draft: Draft, plan: ServicePlan, world: World, kube: KubeClient,
 
 
 async def _apply_wanted(
-    draft: Draft, plan: ServicePlan, world: World, applier: ChildApplier, children: dict[str, Object]
+    draft: Draft,
+    plan: ServicePlan,
+    world: World,
+    applier: ChildApplier,
+    children: dict[str, Object],
+    fetcher: str,
 ) -> str | None:
     """Apply the Deployment of the wanted placement; it is not made before the first replica of it is paid for."""
     service, option = draft.service, plan.option
@@ -53,7 +60,10 @@ async def _apply_wanted(
     current = children.get(name) or world.caches.deployments.get(Ref(service.name.namespace, name))
     if current is None and count == 0:
         return name
-    rendered = deployment(service, service.inference, draft.runtime, option.pool, draft.artifact, placement, count)
+    image = fetcher_of(current) or fetcher
+    rendered = deployment(
+        service, service.inference, draft.runtime, option.pool, draft.artifact, placement, count, image
+    )
     world.caches.deployments.observe(await applier.apply(rendered, current))
     return name
 

@@ -18,11 +18,13 @@ from modelservice.api.convert import (
     pool_of,
     record_of,
     runtime_of,
+    served_of,
     service_of,
     tariff_of,
 )
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import ModelService
+from modelservice.controllers.downloads import known
 from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
 from modelservice.controllers.world import World
 from modelservice.domain.conditions import Problem
@@ -180,9 +182,10 @@ def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Ser
             world.now(),
         )
     labels = _namespace_labels(service, world)
-    draft = Draft(
-        service, record, attempts, _artifact(service, record, children), deployed=deployed, namespace_labels=labels
-    )
+    artifact = _artifact(service, record, children)
+    if service.model is not None and artifact is not None:
+        artifact = known(artifact, served_of(parsed.status), children, world.pods_of_service(service.name))
+    draft = Draft(service, record, attempts, artifact, deployed=deployed, namespace_labels=labels)
     draft = replace(draft, desired=desired(service))
     if missing := _missing_claim(service, world):
         return replace(draft, missing_claim=missing)
@@ -213,7 +216,7 @@ def _attempts(world: World, service: Service, run: str) -> dict[int, Attempt]:
 def _artifact(service: Service, record: Record, children: Iterable[Object]) -> Artifact | None:
     """The model to serve: the given one, what the run published, or while a run goes on what is served already."""
     if service.model is not None:
-        return Artifact(service.model)
+        return Artifact(service.model.where, remote_code=service.model.remote_code)
     if service.training is None:
         return None
     if record.published is not None and record.outcome is Outcome.SUCCEEDED:
@@ -228,8 +231,8 @@ def _artifact(service: Service, record: Record, children: Iterable[Object]) -> A
 
 def _missing_claim(service: Service, world: World) -> str:
     """The first claim that the service names and that does not exist, "" if all do."""
-    places = [service.model, service.training.output if service.training else None]
-    claims = [place.claim for place in places if place is not None]
+    places = [service.model.where if service.model else None, service.training.output if service.training else None]
+    claims = [place.claim for place in places if isinstance(place, ClaimPath)]
     volumes = service.inference.pod.volumes if service.inference else ()
     claims += [one["persistentVolumeClaim"]["claimName"] for one in volumes if "persistentVolumeClaim" in one]
     return next((claim for claim in claims if Ref(service.name.namespace, claim) not in world.caches.claims), "")

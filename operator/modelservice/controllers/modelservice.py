@@ -42,6 +42,9 @@ WARNINGS = frozenset(
         "FormatUnknown",
         "ClaimNotFound",
         "NameConflict",
+        "DownloadFailed",
+        "RemoteCodeDenied",
+        "UnsupportedHardware",
         "ModelLoadFailed",
         "OutOfMemory",
         "PodsCrashing",
@@ -52,19 +55,20 @@ WARNINGS = frozenset(
         "WaitingForMoney",
     }
 )
-NEWS = WARNINGS | {"MoneyReturning", "PoolSelected", "Succeeded", "Serving", "Suspended", "RollingOut"}
+NEWS = WARNINGS | {"MoneyReturning", "PoolSelected", "Succeeded", "Downloading", "Serving", "Suspended", "RollingOut"}
 """Reasons that are told as an Event when a condition takes them on."""
 
 
 @dataclass(slots=True)
 class ModelServices:
-    """Reconciles keys of kind ModelService."""
+    """Reconciles keys of kind ModelService; `fetcher` is the image that downloads models."""
 
     world: World
     kube: KubeClient
     applier: ChildApplier
     statuses: StatusWriter
     events: EventSink
+    fetcher: str
 
     async def reconcile(self, key: Key) -> Result | None:
         """Bring one service to the latest plan."""
@@ -90,7 +94,7 @@ class ModelServices:
         try:
             if not draft.missing_claim:
                 await train(draft, plan, self.world, self.kube, self.applier)
-            await serve(draft, plan, self.world, self.kube, self.applier)
+            await serve(draft, plan, self.world, self.kube, self.applier, self.fetcher)
         except NameConflict as conflict:
             return f"{conflict} Delete or rename it, or give the ModelService another name."
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelservice.domain.conditions import Trouble
@@ -10,8 +11,9 @@ from modelservice.domain.quantities import whole
 from modelservice.domain.snapshot import BreakGlass, Deployed, Pod
 from modelservice.domain.specs import Pool, Role, ServiceName
 from modelservice.domain.times import parse_instant, parse_time
-from modelservice.domain.training import Attempt, BadReport, Ending, parse_report
+from modelservice.domain.training import Attempt, BadReport, Ending, Published, parse_report
 from modelservice.ports import Object
+from modelservice.render.fetch import ADDRESS, FETCH
 from modelservice.render.labels import (
     ATTEMPT,
     BREAK_GLASS_REASON,
@@ -36,6 +38,13 @@ IMAGE_REASONS = (
 )
 SETUP_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
 LONGEST = 512
+OUTCOMES = {
+    "FetchFailed": ("DownloadFailed", "The model cannot be downloaded"),
+    "ModelLoadFailed": ("ModelLoadFailed", "The model cannot be loaded"),
+    "RemoteCodeDenied": ("RemoteCodeDenied", "The model needs model.remoteCode: Allow"),
+    "UnsupportedHardware": ("UnsupportedHardware", "The model cannot run on the nodes of this pool"),
+}
+"""What the end of a worker means: a reason of Available, and how its sentence begins."""
 
 
 def pod_of(obj: Object) -> Pod | None:
@@ -83,14 +92,32 @@ def _break_glass(annotations: Mapping[str, str]) -> BreakGlass | None:
 
 
 def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
-    """What a pod asks of its node; containers that run before the others count as if they stayed."""
-    total: dict[str, int] = {}
-    for container in (*spec["containers"], *(spec.get("initContainers") or ())):
-        for resource, text in ((container.get("resources") or {}).get("requests") or {}).items():
-            total[resource] = total.get(resource, 0) + _amount(resource, text)
-    for resource, text in (spec.get("overhead") or {}).items():
-        total[resource] = total.get(resource, 0) + _amount(resource, text)
-    return total
+    """What a pod asks of its node, as the scheduler counts it: the most that runs at once, before or after the start.
+
+    Containers that prepare the pod run one after the other, beside those among them that stay.
+    """
+    staying: dict[str, int] = {}
+    most: dict[str, int] = {}
+    for container in spec.get("initContainers") or ():
+        beside = _sum(staying, _asked(container))
+        staying = beside if container.get("restartPolicy") == "Always" else staying
+        most = {name: max(most.get(name, 0), beside.get(name, 0)) for name in (*most, *beside)}
+    lasting = _sum(staying, *map(_asked, spec["containers"]))
+    most = {name: max(most.get(name, 0), lasting.get(name, 0)) for name in (*most, *lasting)}
+    return _sum(most, _amounts(spec.get("overhead")))
+
+
+def _asked(container: Mapping[str, Any]) -> dict[str, int]:
+    return _amounts((container.get("resources") or {}).get("requests"))
+
+
+def _amounts(quantities: Mapping[str, str] | None) -> dict[str, int]:
+    return {resource: _amount(resource, text) for resource, text in (quantities or {}).items()}
+
+
+def _sum(*parts: Mapping[str, int]) -> dict[str, int]:
+    names = {name: None for part in parts for name in part}
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}
 
 
 def _amount(resource: str, text: str) -> int:
@@ -114,7 +141,7 @@ def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
 def _started(status: Mapping[str, Any]) -> int | None:
     """Start of the first container; after a restart only its own start is known, so the binding of the pod counts."""
     starts = []
-    for container in status.get("containerStatuses") or ():
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         if container.get("restartCount"):
             return parse_time(_condition(status, "PodScheduled").get("lastTransitionTime"))
         state = container.get("state") or {}
@@ -200,6 +227,41 @@ def has_ended(obj: Object) -> bool:
     return status.get("phase") in TERMINAL or (trains and bool(_terminated(status)))
 
 
+def fetches(obj: Object, uri: str) -> bool:
+    """Whether a pod downloads from that address before it serves."""
+    return _address(obj) == uri
+
+
+def _address(obj: Object) -> str:
+    for container in obj["spec"].get("initContainers") or ():
+        if container["name"] == FETCH:
+            given = {one["name"]: one.get("value", "") for one in container.get("env") or ()}
+            return str(given.get(ADDRESS, "")).replace("$$", "$")
+    return ""
+
+
+def downloading(obj: Object) -> bool:
+    """Whether a pod's download is under way."""
+    return "running" in (_fetch_status(obj).get("state") or {})
+
+
+def fetched_of(obj: Object) -> Published | None:
+    """What a pod has downloaded, None before and where nothing is."""
+    ended = (_fetch_status(obj).get("state") or {}).get("terminated") or {}
+    if not ended or ended.get("exitCode"):
+        return None
+    try:
+        found = parse_report(ended.get("message") or "").artifact
+    except BadReport:
+        return None
+    return found if found is not None and found.revision else None
+
+
+def _fetch_status(obj: Object) -> Mapping[str, Any]:
+    statuses = (obj.get("status") or {}).get("initContainerStatuses") or ()
+    return next((one for one in statuses if one["name"] == FETCH), {})
+
+
 def trouble_of(obj: Object) -> Trouble | None:
     """What keeps a pod from becoming ready, or None when it is ready, gated, done, or simply starting."""
     name, status = obj["metadata"]["name"], obj.get("status") or {}
@@ -210,9 +272,9 @@ def trouble_of(obj: Object) -> Trouble | None:
     scheduled = _condition(status, "PodScheduled")
     if scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable":
         return Trouble(name, "PodsPending", f"Pod {name} finds no node: {_sentence(scheduled.get('message'))}")
-    for container in status.get("containerStatuses") or ():
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         if trouble := _container_trouble(name, container):
-            return trouble
+            return replace(trouble, container=container.get("name", "main"))
     return None
 
 
@@ -239,8 +301,9 @@ def _ending_trouble(pod: str, ended: Mapping[str, Any], restarts: int) -> Troubl
         report = parse_report(ended.get("message") or "")
     except BadReport:
         report = None
-    if report is not None and report.outcome == "ModelLoadFailed":
-        return Trouble(pod, "ModelLoadFailed", f"The model cannot be loaded: {report.message}", code, at)
+    if report is not None and report.outcome in OUTCOMES:
+        reason, text = OUTCOMES[report.outcome]
+        return Trouble(pod, reason, f"{text}: {report.message}", code, at)
     if ended.get("reason") == "OOMKilled":
         text = f"Pod {pod} was killed because it used more memory than its limit: raise resources.limits.memory."
         return Trouble(pod, "OutOfMemory", text, code, at)

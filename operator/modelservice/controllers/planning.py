@@ -11,9 +11,11 @@ from functools import partial
 from pydantic import ValidationError
 
 from modelservice.controllers.bookkeeper import Bookkeeper
+from modelservice.controllers.downloads import hold_back
 from modelservice.controllers.gather import Catalogue, Draft, Rules, catalogue, prepare, snapshot
+from modelservice.controllers.observation import downloading
 from modelservice.controllers.pricetables import PriceTables
-from modelservice.controllers.signals import read
+from modelservice.controllers.signals import read, read_downloads
 from modelservice.controllers.world import World, service_name
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
@@ -30,6 +32,7 @@ from modelservice.domain.unitcost import Tally, count, per_thousand, serving_rat
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.errors import ApiError
 from modelservice.kit.meter import Meter
+from modelservice.kit.objects import ref_of
 from modelservice.ports import MetricsSource
 
 log = logging.getLogger(__name__)
@@ -101,9 +104,10 @@ class Planner:
             await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
         drafts = self._prepare(listed, fresh=fresh)
-        news = self._count(drafts) if fresh else set()
+        news = self._count(drafts) | await self._follow_downloads(drafts) if fresh else set()
         seen = snapshot(self.world, listed, drafts, self.rules)
-        made = plan(seen, self.world.now())
+        downloads = [(name, draft.artifact) for name, draft in drafts.items() if draft.artifact is not None]
+        made = hold_back(plan(seen, self.world.now()), downloads, self.world)
         changed = self._adopt(drafts, made) | news
         self.world.peaks = peak_rates(seen, made)
         changed |= self._relieve(seen, made)
@@ -177,6 +181,14 @@ class Planner:
         self.meter.set("metrics_available", 0 if self._reading.problem else 1)
         self._measured_at = self.world.clock.monotonic()
         return True
+
+    async def _follow_downloads(self, drafts: Iterable[ServiceName]) -> set[ServiceName]:
+        """Ask how far downloads are, if there are any; returns the services of which one has come further."""
+        world, before = self.world, self.world.downloads
+        pods = [obj for name in drafts for obj in world.pods_of_service(name) if downloading(obj)]
+        world.downloads = await read_downloads(self.metrics) if pods and self.metrics is not None else {}
+        moved = {ref for ref in before.keys() | world.downloads.keys() if before.get(ref) != world.downloads.get(ref)}
+        return {service_name(obj) for obj in pods if ref_of(obj) in moved}
 
     def _prepare(self, listed: Catalogue, *, fresh: bool) -> dict[ServiceName, Draft]:
         drafts = {}

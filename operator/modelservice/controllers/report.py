@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modelservice.controllers.gather import Draft
+from modelservice.controllers.observation import downloading
 from modelservice.controllers.world import World
 from modelservice.domain.book import Book
 from modelservice.domain.budgets import funded_until, told_until
 from modelservice.domain.conditions import Condition, Facts, Trouble
+from modelservice.domain.downloads import Progress
 from modelservice.domain.money import format_amount, parse_amount
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.relief import Relief
@@ -18,7 +20,7 @@ from modelservice.domain.specs import ClaimPath, Role
 from modelservice.domain.times import format_time, parse_time
 from modelservice.domain.training import next_attempt, resting
 from modelservice.domain.unitcost import Tally, per_thousand
-from modelservice.kit.objects import Object
+from modelservice.kit.objects import Object, ref_of
 from modelservice.render.service import url
 
 REFRESH_SECONDS = 60
@@ -45,6 +47,8 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         serves=spec is not None,
         trains=service.training is not None,
         artifact=_artifact_text(draft),
+        unsettled=draft.artifact is not None and not draft.artifact.settled,
+        downloading=_downloading(draft, objects, world),
         missing_claim=draft.missing_claim,
         problem=draft.problem,
         selection=wish.selection if wish else None,
@@ -83,9 +87,56 @@ def _ready(pods: Iterable[Pod]) -> int:
 
 
 def _artifact_text(draft: Draft) -> str:
-    if draft.artifact is None:
+    artifact = draft.artifact
+    if artifact is None:
         return ""
-    return f"{draft.artifact.where}{f' ({draft.artifact.digest})' if draft.artifact.digest else ''}"
+    told = [f"at {artifact.revision}"] if artifact.revision else []
+    told += [f"({artifact.digest})"] if artifact.digest else []
+    return " ".join([str(artifact.where), *told])
+
+
+def _downloading(draft: Draft, objects: Iterable[Object], world: World) -> str:
+    """The end of a sentence about the pods that download, "" when none does."""
+    pods = sorted(obj["metadata"]["name"] for obj in objects if downloading(obj))
+    if not pods or draft.artifact is None:
+        return ""
+    progress = _nearest(objects, world)
+    first = progress.pod if progress is not None else pods[0]
+    others = f" and {len(pods) - 1} more download" if len(pods) > 1 else " downloads"
+    far = f": {progress}" if progress is not None else ""
+    return f"{first}{others} {draft.artifact.where}{far}"
+
+
+def _nearest(objects: Iterable[Object], world: World) -> Progress | None:
+    """Of the downloads of a service the one that is nearest to its end, as far as Prometheus knows."""
+    known = (world.downloads.get(ref_of(obj)) for obj in objects if downloading(obj))
+    return max((one for one in known if one is not None), key=lambda one: (one.done, one.pod), default=None)
+
+
+def _download(progress: Progress | None) -> dict[str, Any] | None:
+    if progress is None:
+        return None
+    made = {
+        "pod": progress.pod,
+        "percent": progress.percent,
+        "doneBytes": progress.done,
+        "totalBytes": progress.total,
+        "bytesPerSecond": progress.speed,
+    }
+    return made if progress.remaining is None else {**made, "remainingSeconds": progress.remaining}
+
+
+def _model(draft: Draft, progress: Progress | None) -> dict[str, Any] | None:
+    artifact = draft.artifact
+    if artifact is None:
+        return None
+    made = {
+        "revision": artifact.revision,
+        "digest": artifact.digest,
+        "bytes": artifact.size_bytes,
+        "download": _download(progress),
+    }
+    return {"uri": str(artifact.where), **{name: value for name, value in made.items() if value}}
 
 
 def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: tuple[Condition, ...]) -> dict[str, Any]:
@@ -103,6 +154,7 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
         "desiredReplicas": plan.desired if service.inference else 0,
         "fundedReplicas": plan.funded,
         "resolved": _resolved(draft, plan),
+        "model": _model(draft, _nearest(objects, world)),
         "training": _training(draft),
         "cost": _cost(before.get("cost"), draft, plan, world),
         "fundedUntil": _funded_until(draft, world),
@@ -193,7 +245,7 @@ def _failure(before: Mapping[str, Any] | None, troubles: Iterable[Trouble]) -> M
         return before
     made: dict[str, Any] = {
         "pod": newest.pod,
-        "container": "main",
+        "container": newest.container,
         "reason": newest.reason,
         "message": newest.message,
         "exitCode": newest.exit_code,

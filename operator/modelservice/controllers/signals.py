@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from modelservice.domain.demand import PodMetrics, Reading
+from modelservice.domain.downloads import Progress
 from modelservice.domain.specs import Role, Runtime
 from modelservice.kit.errors import Unavailable
 from modelservice.ports import MetricsSource, Sample
 
 WINDOW = "2m"
 """A rate is that of the last two scrapes within this time: it follows the load whatever the scrape interval."""
+LARGEST = 2**53
 POD = 'namespace!="",pod!=""'
 
 
@@ -54,6 +56,32 @@ async def read(source: MetricsSource | None, runtimes: Iterable[Runtime]) -> Rea
     except Unavailable as error:
         return Reading(problem=str(error))
     return assemble(answers)
+
+
+DOWNLOADS = f'max by (__name__, namespace, pod) ({{__name__=~"modelservice_download_.+",{POD}}})'
+
+
+async def read_downloads(source: MetricsSource) -> Mapping[tuple[str, str], Progress]:
+    """How far downloads are, by (namespace, pod): what Prometheus knows now, and nothing where it does not answer."""
+    try:
+        return assemble_downloads(await source.query(DOWNLOADS))
+    except Unavailable:
+        return {}
+
+
+def assemble_downloads(samples: Iterable[Sample]) -> dict[tuple[str, str], Progress]:
+    """Put the series of each pod together; one of which a part is missing or is no number is left out."""
+    seen: dict[tuple[str, str], dict[str, float]] = {}
+    for sample in samples:
+        pod = (sample.labels.get("namespace", ""), sample.labels.get("pod", ""))
+        name = sample.labels.get("__name__", "").removeprefix("modelservice_download_")
+        seen.setdefault(pod, {})[name] = sample.value
+    found = {}
+    for pod, values in seen.items():
+        parts = [values.get(name, math.nan) for name in ("done_bytes", "total_bytes", "speed_bytes_per_second")]
+        if all(math.isfinite(part) and 0 <= part <= LARGEST for part in parts):
+            found[pod] = Progress(pod[1], *map(int, parts))
+    return found
 
 
 def assemble(answers: dict[str, Sequence[Sample]]) -> Reading:

@@ -10,6 +10,7 @@ from modelservice.controllers.observation import has_ended, pod_of, trouble_of
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.demand import Memory
+from modelservice.domain.downloads import Progress
 from modelservice.domain.history import Series
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.planner import Plan
@@ -80,6 +81,7 @@ class World:
     plan: Plan = field(default_factory=Plan)
     drafts: dict[ServiceName, Any] = field(default_factory=dict)
     memories: dict[ServiceName, Memory] = field(default_factory=dict)
+    downloads: Mapping[tuple[str, str], Progress] = field(default_factory=dict)
     tables: dict[str, Table | str] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     book: Book | None = None

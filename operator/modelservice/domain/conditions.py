@@ -23,7 +23,7 @@ Status = Literal["True", "False", "Unknown"]
 
 REASONS: Mapping[str, frozenset[str]] = {
     "Ready": frozenset({"Serving", "TrainingFinished", "Suspended", "Progressing"}),
-    "ArtifactReady": frozenset({"Resolved", "ClaimNotFound", "TrainingUnfinished"}),
+    "ArtifactReady": frozenset({"Resolved", "NotDownloaded", "ClaimNotFound", "TrainingUnfinished"}),
     "HardwareSelected": frozenset(
         {
             "PoolSelected",
@@ -59,11 +59,15 @@ REASONS: Mapping[str, frozenset[str]] = {
         {
             "MinimumReplicasReady",
             "NameConflict",
+            "DownloadFailed",
+            "RemoteCodeDenied",
+            "UnsupportedHardware",
             "ModelLoadFailed",
             "OutOfMemory",
             "PodsCrashing",
             "ImagePullFailed",
             "PodsPending",
+            "Downloading",
             "PodsStarting",
             "NotStarted",
             "Suspended",
@@ -107,6 +111,7 @@ class Trouble:
     message: str
     exit_code: int | None = None
     at: int | None = None
+    container: str = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ class Facts:
     serves: bool = True
     trains: bool = False
     artifact: str = ""
+    unsettled: bool = False
+    downloading: str = ""
     missing_claim: str = ""
     problem: Problem | None = None
     selection: Selection | None = None
@@ -170,6 +177,9 @@ def _artifact_ready(facts: Facts) -> Condition | None:
             "create it or name another in storageUri."
         )
         return Condition("ArtifactReady", "False", "ClaimNotFound", text)
+    if facts.unsettled:
+        text = f"The first replica finds out what lies at {facts.artifact}; the others start when it has."
+        return Condition("ArtifactReady", "Unknown", "NotDownloaded", text)
     if facts.artifact:
         return Condition("ArtifactReady", "True", "Resolved", f"The model is {facts.artifact}.")
     return Condition("ArtifactReady", "False", "TrainingUnfinished", "The training run has not published a model yet.")
@@ -329,9 +339,15 @@ def _available(facts: Facts) -> Condition | None:
     if facts.ready and facts.ready >= facts.funded:
         text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the other conditions say why not more."
         return Condition("Available", "False", "NotStarted", text)
+    return _starting(facts)
+
+
+def _starting(facts: Facts) -> Condition:
+    so_far = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready"
+    if facts.downloading:
+        return Condition("Available", "False", "Downloading", f"{so_far}; {facts.downloading}.")
     if facts.funded:
-        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the others are starting."
-        return Condition("Available", "False", "PodsStarting", text)
+        return Condition("Available", "False", "PodsStarting", f"{so_far}; the others are starting.")
     return Condition("Available", "False", "NotStarted", "No replica is started yet; the other conditions say why.")
 
 
@@ -339,7 +355,16 @@ def _worst(troubles: tuple[Trouble, ...]) -> Trouble:
     return min(troubles, key=lambda each: (_SEVERITY.index(each.reason), each.pod))
 
 
-_SEVERITY = ("ModelLoadFailed", "OutOfMemory", "PodsCrashing", "ImagePullFailed", "PodsPending")
+_SEVERITY = (
+    "DownloadFailed",
+    "RemoteCodeDenied",
+    "UnsupportedHardware",
+    "ModelLoadFailed",
+    "OutOfMemory",
+    "PodsCrashing",
+    "ImagePullFailed",
+    "PodsPending",
+)
 
 
 def _progressing(facts: Facts) -> Condition | None:
@@ -442,6 +467,7 @@ def _ready(facts: Facts, parts: Mapping[str, Condition]) -> Condition:
 
 _NOT_THE_CAUSE = {
     ("HardwareSelected", "Waiting"),
+    ("ArtifactReady", "NotDownloaded"),
     ("ArtifactReady", "TrainingUnfinished"),
     ("TrainingSucceeded", "Queued"),
 }

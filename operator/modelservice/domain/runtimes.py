@@ -36,7 +36,7 @@ def format_of(service: Service) -> tuple[str, str]:
         return service.inference.model_format, "inference.modelFormat"
     if service.model is None:
         return "", f"The format of the model that the training makes is not known: {DECLARE}."
-    where = str(service.model)
+    where = str(service.model.where)
     for suffix, name in SUFFIXES.items():
         if where.lower().endswith(suffix):
             return name, f"the end of {where}"

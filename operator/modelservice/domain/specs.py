@@ -5,10 +5,11 @@ Environment variables, volumes and tolerations are kept in the JSON of a pod spe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from modelservice.domain.demand import Scaling
 from modelservice.domain.prices import Billing
@@ -16,6 +17,10 @@ from modelservice.domain.priorities import Priority
 from modelservice.domain.tariff import Tariff
 
 Json = Mapping[str, Any]
+
+MODEL_FILES: Final = (".pt2", ".onnx", ".gguf")
+"""Suffixes of files that are a model each; others are parts of the model that is their directory."""
+_COMMIT: Final = re.compile(r"hf://[^/@]+/[^/@]+@(?P<commit>[0-9a-f]{40})(/.*)?")
 
 
 class Role(StrEnum):
@@ -47,12 +52,53 @@ class ClaimPath:
 
 
 @dataclass(frozen=True, slots=True)
-class Artifact:
-    """A model that can be served; `digest` is empty for one that the user put there."""
+class Download:
+    """A model that each pod fetches before it serves; `secret` names the Secret that opens its place, "" is none."""
 
-    where: ClaimPath
+    uri: str
+    secret: str = ""
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def commit(self) -> str:
+        """The commit of the hub that the address itself names, "" where what lies there may become another model."""
+        found = _COMMIT.fullmatch(self.uri)
+        return found["commit"] if found else ""
+
+    @property
+    def file(self) -> str:
+        """The name of the model file that the address names, "" for a directory or an archive."""
+        name = self.uri.rstrip("/").rpartition("/")[2]
+        return name if name.endswith(MODEL_FILES) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that is there already; `remote_code` says whether code that it brings may run."""
+
+    where: ClaimPath | Download
+    remote_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model that can be served; `digest` is empty for one that the user put there.
+
+    `revision` names what lies at the address of a download, "" until the first pod has fetched it.
+    """
+
+    where: ClaimPath | Download
     digest: str = ""
     size_bytes: int = 0
+    revision: str = ""
+    remote_code: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known which model it is, so that all replicas serve the same."""
+        return bool(self.revision) or isinstance(self.where, ClaimPath)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +149,7 @@ class Service:
     uid: str
     generation: int
     suspended: bool
-    model: ClaimPath | None
+    model: Model | None
     inference: Inference | None
     training: Training | None
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ LONGEST_SENTENCE = 1024
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DECIMAL = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,3})?")
+_REVISION = re.compile(r"[A-Za-z0-9._:/@+-]{0,128}")
 _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}")
 
 
@@ -34,11 +35,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The model that an attempt left: where on the output claim, the digest of its manifest, its size in bytes."""
+    """The model that an attempt left: where on the output claim, the digest of its manifest, its size in bytes.
+
+    Of a model that was downloaded `path` is the address and `revision` what lay there.
+    """
 
     path: str
     digest: str
     size_bytes: int
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +246,10 @@ def _artifact(value: Any) -> Published | None:
         case {"path": str(path), "digest": str(digest), "bytes": int(size)} if (
             _DIGEST.fullmatch(digest) and 0 <= size <= 2**53 and path and ".." not in path.split("/")
         ):
-            return Published(path, digest, size)
+            revision = value.get("revision", "")
+            if not isinstance(revision, str) or not _REVISION.fullmatch(revision):
+                raise BadReport("the revision in its termination message is not one word.")
+            return Published(path, digest, size, revision)
     raise BadReport("the artifact in its termination message has no path, digest (sha256:...) and bytes.")
 
 

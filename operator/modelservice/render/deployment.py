@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelservice.domain.specs import Artifact, Inference, Pool, Role, Runtime, Service
-from modelservice.render.labels import ARTIFACT, DIGEST, NAME, PLACEMENT, ROLE, owner, pod_labels
+from modelservice.domain.specs import Artifact, Download, Inference, Json, Pool, Role, Runtime, Service
+from modelservice.render.fetch import FETCH, MODELS, WEIGHTS, fetch_container, model_path, weights_volume
+from modelservice.render.labels import ARTIFACT, DIGEST, NAME, PLACEMENT, REVISION, ROLE, SIZE, owner, pod_labels
 from modelservice.render.pod import container, pod_spec, volumes_of
 
-MODELS = "/mnt/models"
-WEIGHTS = "modelservice-weights"
 DRAIN_SECONDS = 5
 """Between the order to stop and the signal to the process: endpoints are withdrawn everywhere meanwhile."""
 
@@ -19,10 +18,23 @@ def deployment_name(service: Service, placement: str) -> str:
     return f"{service.name.name}-{placement}"
 
 
+def fetcher_of(obj: Json | None) -> str:
+    """The image that downloads in a Deployment, "" where none does. It stays when the operator has a newer one."""
+    containers = obj["spec"]["template"]["spec"].get("initContainers") or () if obj else ()
+    return next((str(one["image"]) for one in containers if one["name"] == FETCH), "")
+
+
 def deployment(
-    service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifact: Artifact, placement: str, replicas: int
+    service: Service,
+    spec: Inference,
+    runtime: Runtime,
+    pool: Pool,
+    artifact: Artifact,
+    placement: str,
+    replicas: int,
+    fetcher: str = "",
 ) -> dict[str, Any]:
-    """The Deployment of one placement."""
+    """The Deployment of one placement; `fetcher` is the image that downloads a model which is not on a claim."""
     labels = pod_labels(service.name, Role.INFERENCE, placement, pool.name)
     return {
         "apiVersion": "apps/v1",
@@ -31,7 +43,7 @@ def deployment(
             "name": deployment_name(service, placement),
             "namespace": service.name.namespace,
             "labels": labels,
-            "annotations": {ARTIFACT: str(artifact.where), DIGEST: artifact.digest},
+            "annotations": _notes(artifact),
             "ownerReferences": owner(service),
         },
         "spec": {
@@ -48,18 +60,28 @@ def deployment(
                         "prometheus.io/path": runtime.metrics_path,
                     },
                 },
-                "spec": _pod(service, spec, runtime, pool, artifact),
+                "spec": _pod(service, spec, runtime, pool, artifact, fetcher),
             },
         },
     }
 
 
-def _pod(service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifact: Artifact) -> dict[str, Any]:
+def _notes(artifact: Artifact) -> dict[str, str]:
+    notes = {ARTIFACT: str(artifact.where), DIGEST: artifact.digest}
+    if artifact.revision:
+        notes |= {REVISION: artifact.revision, SIZE: str(artifact.size_bytes)}
+    return notes
+
+
+def _pod(
+    service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifact: Artifact, fetcher: str
+) -> dict[str, Any]:
     engine = runtime.engines[pool.accelerator]
     variables = {
         "MODEL_NAME": service.name.name,
-        "MODEL_PATH": f"{MODELS}/{artifact.where.path}",
+        "MODEL_PATH": model_path(artifact),
         "PORT": str(runtime.port),
+        **({"MODELSERVICE_REMOTE_CODE": "Allow"} if artifact.remote_code else {}),
     }
     mounts = [{"name": WEIGHTS, "mountPath": MODELS, "readOnly": True}]
     main = container(spec.pod, engine, pool, args=spec.pod.args or engine.args, env=variables, mounts=mounts)
@@ -70,9 +92,13 @@ def _pod(service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifa
     delay = DRAIN_SECONDS if runtime.drain is None else runtime.drain.delay
     if delay:
         main["lifecycle"] = {"preStop": {"sleep": {"seconds": delay}}}
-    claim = {"claimName": artifact.where.claim, "readOnly": True}
-    volumes = [{"name": WEIGHTS, "persistentVolumeClaim": claim}, *volumes_of(spec.pod, engine)]
-    return pod_spec(pool, main, volumes, restart="Always", drain=runtime.drain)
+    volumes = [weights_volume(artifact), *volumes_of(spec.pod, engine)]
+    made = pod_spec(pool, main, volumes, restart="Always", drain=runtime.drain)
+    if isinstance(artifact.where, Download):
+        made["initContainers"] = [
+            fetch_container(artifact.where, fetcher, runtime.port, main["resources"], remote_code=artifact.remote_code)
+        ]
+    return made
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

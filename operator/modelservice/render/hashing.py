@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from modelservice.domain.specs import Artifact, Engine, Inference, Pool, Probes, Runtime, Training
+from modelservice.domain.specs import Artifact, Download, Engine, Inference, Pool, Probes, Runtime, Training
 
 LAYOUT = 1
 """Raised only when model pods have to be made anew although nobody changed what they are made of."""
@@ -32,7 +32,7 @@ def placement_id(
         "requests": pod.requests,
         "limits": pod.limits,
         "runtime": _interface(runtime, engine),
-        "artifact": [artifact.where.claim, artifact.where.path, artifact.digest],
+        "artifact": _artifact(artifact),
     }
     return hash8({"layout": LAYOUT, "revision": revision, "pool": _pool(pool), "purchase": purchase})
 
@@ -73,6 +73,13 @@ def run_id(training: Training) -> str:
 def attempt_id(run: str, attempt: int, pool: Pool, purchase: str) -> str:
     """The identity of the placement of one attempt."""
     return hash8({"run": run, "attempt": attempt, "pool": pool.name, "purchase": purchase})
+
+
+def _artifact(artifact: Artifact) -> list[Any]:
+    """Of a download the address alone: which revision lies there is found out by a pod, and kept for the others."""
+    where = artifact.where
+    place = [where.uri, where.secret] if isinstance(where, Download) else [where.claim, where.path, artifact.digest]
+    return [*place, "remoteCode"] if artifact.remote_code else place
 
 
 def _pool(pool: Pool) -> Mapping[str, Any]:

@@ -23,6 +23,8 @@ ARTIFACT = "modelservice.dev/artifact"
 BREAK_GLASS_UNTIL = "modelservice.dev/break-glass-until"
 BREAK_GLASS_REASON = "modelservice.dev/break-glass-reason"
 DIGEST = "modelservice.dev/artifact-digest"
+REVISION = "modelservice.dev/model-revision"
+SIZE = "modelservice.dev/model-bytes"
 
 
 def child_labels(service: ServiceName) -> dict[str, str]:

@@ -83,11 +83,29 @@ def test_pods_without_our_labels_are_none_of_ours() -> None:
     assert pod_of(pod(labels={"modelservice.dev/role": "Other"})) is None
 
 
-def test_a_pod_asks_for_what_all_its_containers_ask_for_and_a_strange_quantity_is_more_than_any_node_has() -> None:
-    more = {"resources": {"requests": {"cpu": "1"}}}
-    two = pod(spec={"containers": [more, more], "initContainers": [more], "overhead": {"cpu": "250m"}})
-    assert (seen := pod_of(two)) is not None
-    assert seen.requests == {"cpu": 3250}
+def asking(cpu: str, **more: Any) -> dict[str, Any]:
+    return {"resources": {"requests": {"cpu": cpu}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("before", "cpu"),
+    [
+        ([], 2250),
+        ([asking("1"), asking("2")], 2250),
+        ([asking("3")], 3250),
+        ([asking("1", restartPolicy="Always")], 3250),
+        ([asking("1", restartPolicy="Always"), asking("2")], 3250),
+        ([asking("1", restartPolicy="Always"), asking("4")], 5250),
+        ([asking("4"), asking("1", restartPolicy="Always")], 4250),
+    ],
+)
+def test_a_pod_asks_for_the_most_that_runs_at_once(before: list[dict[str, Any]], cpu: int) -> None:
+    spec = {"containers": [asking("1"), asking("1")], "initContainers": before, "overhead": {"cpu": "250m"}}
+    assert (seen := pod_of(pod(spec=spec))) is not None
+    assert seen.requests == {"cpu": cpu}
+
+
+def test_a_strange_quantity_is_more_than_any_node_has() -> None:
     strange = pod(spec={"containers": [{"resources": {"requests": {"cpu": "1e1"}}}]})
     assert (seen := pod_of(strange)) is not None
     assert seen.requests["cpu"] > 10**15
@@ -101,6 +119,10 @@ def test_a_pod_is_billed_from_the_start_of_its_first_container_and_after_a_resta
     again = pod_of(pod(with_container("Running", bound, restarts=1, running={"startedAt": LATER})))
     assert again is not None
     assert again.started_at == SECONDS
+    download = container(terminated={"exitCode": 0, "startedAt": AT, "finishedAt": LATER})
+    fetched = pod_of(pod({**with_container(running={"startedAt": LATER}), "initContainerStatuses": [download]}))
+    assert fetched is not None
+    assert fetched.started_at == SECONDS, "a pod that downloads is billed"
 
 
 def test_a_pod_has_ended_when_its_kubelet_says_so_of_every_container() -> None:
@@ -198,6 +220,21 @@ UNSCHEDULABLE = {
             with_container(terminated=said(outcome="ModelLoadFailed", message="/mnt/models/x is missing.")),
             "ModelLoadFailed",
             "/mnt/models/x is missing.",
+        ),
+        (
+            {"initContainerStatuses": [container(terminated=said(outcome="FetchFailed", message="a.pt is a pickle."))]},
+            "DownloadFailed",
+            "The model cannot be downloaded: a.pt is a pickle.",
+        ),
+        (
+            with_container(terminated=said(outcome="UnsupportedHardware", message="No BF16 here.")),
+            "UnsupportedHardware",
+            "The model cannot run on the nodes of this pool: No BF16 here.",
+        ),
+        (
+            with_container(terminated=said(outcome="RemoteCodeDenied", message="config.json names code.")),
+            "RemoteCodeDenied",
+            "The model needs model.remoteCode: Allow: config.json names code.",
         ),
         (
             with_container(terminated=said(outcome="Failed", message="port taken")),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from modelservice.controllers.signals import assemble, queries, read
+from modelservice.controllers.signals import assemble, assemble_downloads, queries, read, read_downloads
+from modelservice.domain.downloads import Progress
 from modelservice.kit.errors import Unavailable
 from modelservice.ports import Sample
 
@@ -47,6 +48,23 @@ def test_the_answers_are_put_together_by_pod() -> None:
 def test_two_values_for_one_pod_are_none() -> None:
     made = assemble({"up": [sample(1)], "scraped_at": [sample(990)], "running": [sample(3), sample(4)]})
     assert math.isnan(made.pods["ns", "a"].series["running"])
+
+
+def series(name: str, value: float, pod: str = "a") -> Sample:
+    return Sample({"__name__": f"modelservice_download_{name}", "namespace": "ns", "pod": pod}, value, 1000)
+
+
+def test_downloads_are_read_by_pod_and_one_of_which_a_part_is_not_known_is_left_out() -> None:
+    whole = [series("done_bytes", 40), series("total_bytes", 100), series("speed_bytes_per_second", 7.9)]
+    left = series("remaining_seconds", -1)
+    lacking = [series("done_bytes", 40, "b"), series("total_bytes", 100, "b")]
+    strange = [series("done_bytes", math.nan, "c"), series("total_bytes", 1, "c")]
+    strange.append(series("speed_bytes_per_second", 1, "c"))
+    assert assemble_downloads([*whole, left, *lacking, *strange]) == {("ns", "a"): Progress("a", 40, 100, 7)}
+
+
+async def test_without_an_answer_nothing_is_said_of_downloads() -> None:
+    assert await read_downloads(Broken()) == {}
 
 
 class Broken:

@@ -8,7 +8,18 @@ import pytest
 from modelservice.domain.conditions import REASONS, Problem
 from modelservice.domain.demand import Scaling
 from modelservice.domain.runtimes import Choice, accelerators, choose, format_of
-from modelservice.domain.specs import ClaimPath, Format, Inference, Pool, Role, Runtime, Service, ServiceName, Training
+from modelservice.domain.specs import (
+    ClaimPath,
+    Format,
+    Inference,
+    Model,
+    Pool,
+    Role,
+    Runtime,
+    Service,
+    ServiceName,
+    Training,
+)
 
 from tests.unit.domain.specs import gpu_pool, pool, runtime, workload
 
@@ -19,7 +30,7 @@ BOTH = (CPU, GPU)
 def service(path: str = "llm.gguf", declared: str = "", metric: Any = None, **pod: Any) -> Service:
     scaling = Scaling(metric, 10, 300) if metric else None
     spec = Inference(workload(runtime="", **pod), 1, 1, scaling, declared)
-    return Service(ServiceName("ns", "chat"), "uid-1", 1, False, ClaimPath("models", path), spec, None)
+    return Service(ServiceName("ns", "chat"), "uid-1", 1, False, Model(ClaimPath("models", path)), spec, None)
 
 
 def trained(declared: str = "") -> Service:

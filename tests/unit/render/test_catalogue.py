@@ -17,7 +17,7 @@ from modelservice.domain.demand import SERIES
 from modelservice.domain.placement import select
 from modelservice.domain.prices import Billing
 from modelservice.domain.runtimes import Choice, choose
-from modelservice.domain.specs import Artifact, ClaimPath, Inference, Pool, Role, Runtime, Service, ServiceName
+from modelservice.domain.specs import Artifact, ClaimPath, Inference, Model, Pool, Role, Runtime, Service, ServiceName
 from modelservice.render.deployment import deployment
 
 from tests.unit.domain.specs import pool, workload
@@ -60,7 +60,7 @@ def rendered(runtime: Runtime, accelerator: str) -> dict[str, Any]:
     devices = {DEVICES[accelerator]: "2"} if accelerator in DEVICES else {}
     pod = workload(requests={"cpu": "3500m", "memory": "16Gi", **devices})
     model = ClaimPath("models", "llm/model.gguf" if runtime.name == "llamacpp" else "llm")
-    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, model, None, None)
+    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, Model(model), None, None)
     spec = Inference(pod, 1, 1)
     made = deployment(service, spec, runtime, nodes(accelerator), Artifact(model), "abcd1234", 1)["spec"]["template"]
     (container,) = made["spec"]["containers"]
@@ -120,7 +120,7 @@ def test_the_format_of_a_model_and_the_accelerators_choose_one_runtime(
     runtimes: dict[str, Runtime], uri: str, accelerators: tuple[str, ...], declared: str, chosen: str
 ) -> None:
     spec = Inference(workload(runtime=""), 1, 1, model_format=declared)
-    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, claim_path(f"pvc://{uri}"), spec, None)
+    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, Model(claim_path(f"pvc://{uri}")), spec, None)
     choice = choose(service, runtimes.values(), [nodes(kind) for kind in accelerators], None)
     assert isinstance(choice, Choice), choice
     assert choice.runtime.name == chosen
@@ -128,7 +128,7 @@ def test_the_format_of_a_model_and_the_accelerators_choose_one_runtime(
 
 def test_vllm_is_not_chosen_for_cpus_and_runs_there_when_it_is_named(runtimes: dict[str, Runtime]) -> None:
     spec = Inference(workload(runtime=""), 1, 1, model_format="huggingface")
-    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, ClaimPath("models", "llm"), spec, None)
+    service = Service(ServiceName("ns", "chat"), "uid-1", 1, False, Model(ClaimPath("models", "llm")), spec, None)
     choice = choose(service, [runtimes["vllm"]], [nodes("CPU"), nodes("GPU")], None)
     assert isinstance(choice, Choice)
     assert choice.runtime.engines.keys() == {"GPU"}

@@ -14,9 +14,12 @@ from modelservice.domain.prices import Billing
 from modelservice.domain.specs import (
     Artifact,
     ClaimPath,
+    Download,
     Drain,
     Engine,
     Inference,
+    Json,
+    Model,
     Pool,
     Probes,
     Role,
@@ -26,7 +29,7 @@ from modelservice.domain.specs import (
     Training,
     Workload,
 )
-from modelservice.render.deployment import deployment, deployment_name
+from modelservice.render.deployment import deployment, deployment_name, fetcher_of
 from modelservice.render.hashing import hash8, placement_id, run_id
 from modelservice.render.job import job, job_name
 from modelservice.render.service import service as address
@@ -42,7 +45,8 @@ SERVED = Inference(workload(), 1, 3, Scaling("RPS", 10, 300))
 
 
 def service(name: str = "chat", inference: Inference | None = SERVED, training: Training | None = None) -> Service:
-    return Service(ServiceName("ns", name), "uid-1", 1, False, ClaimPath("models", "llm/v1"), inference, training)
+    model = Model(ClaimPath("models", "llm/v1"))
+    return Service(ServiceName("ns", name), "uid-1", 1, False, model, inference, training)
 
 
 def identity(spec: Inference = SERVED, used: Pool | None = None, artifact: Artifact = ARTIFACT, **engine: Any) -> str:
@@ -53,6 +57,17 @@ def identity(spec: Inference = SERVED, used: Pool | None = None, artifact: Artif
 def rendered(used: Pool | None = None, spec: Inference = SERVED) -> dict[str, Any]:
     used = used or pool()
     return deployment(service(inference=spec), spec, runtime(), used, ARTIFACT, "abcd1234", 2)
+
+
+def downloaded(artifact: Artifact, used: Pool | None = None, spec: Inference = SERVED) -> dict[str, Any]:
+    used = used or pool()
+    return deployment(service(inference=spec), spec, runtime(), used, artifact, "abcd1234", 2, "worker:1")
+
+
+def fetcher(obj: dict[str, Any]) -> dict[str, Any]:
+    (found,) = obj["spec"]["template"]["spec"]["initContainers"]
+    made: dict[str, Any] = found
+    return made
 
 
 def main(obj: dict[str, Any]) -> dict[str, Any]:
@@ -81,13 +96,16 @@ def test_a_pod_is_gated_and_in_its_pool_and_the_labels_say_whose_it_is() -> None
     assert made["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
-@pytest.mark.parametrize("made", [rendered(), attempt()], ids=["Deployment", "Job"])
+HUB = Artifact(Download("hf://org/tiny", "hub"))
+
+
+@pytest.mark.parametrize("made", [rendered(), attempt(), downloaded(HUB)], ids=["Deployment", "Job", "download"])
 def test_a_pod_passes_the_restricted_security_level(made: dict[str, Any]) -> None:
     spec = made["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
-    for container in spec["containers"]:
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert not any("hostPath" in volume for volume in spec["volumes"])
 
@@ -121,6 +139,86 @@ def test_weights_are_mounted_read_only_and_variables_say_where() -> None:
     assert env == {"MODEL_NAME": "chat", "MODEL_PATH": "/mnt/models/llm/v1", "PORT": "8080"}
     volume = made["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]
     assert volume == {"claimName": "models", "readOnly": True}
+
+
+def test_a_model_elsewhere_is_downloaded_before_the_engine_starts() -> None:
+    made = downloaded(HUB)
+    first = fetcher(made)
+    assert (first["image"], first["args"]) == ("worker:1", ["fetch"])
+    env = {one["name"]: one.get("value", one.get("valueFrom")) for one in first["env"]}
+    assert env == {
+        "MODELSERVICE_STORAGE_URI": "hf://org/tiny",
+        "MODELSERVICE_MODEL_DIR": "/mnt/models/model",
+        "MODELSERVICE_MODEL_REVISION": {
+            "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations['modelservice.dev/model-revision']"}
+        },
+        "MODELSERVICE_DOWNLOAD_PORT": "8080",
+    }
+    assert first["envFrom"] == [{"secretRef": {"name": "hub"}}]
+    volume = made["spec"]["template"]["spec"]["volumes"][0]
+    assert volume == {"name": "modelservice-weights", "emptyDir": {}}
+    assert first["volumeMounts"] == [{"name": "modelservice-weights", "mountPath": "/mnt/models"}]
+    assert main(made)["volumeMounts"] == [
+        {"name": "modelservice-weights", "mountPath": "/mnt/models", "readOnly": True}
+    ]
+    assert {"name": "MODEL_PATH", "value": "/mnt/models/model"} in main(made)["env"]
+    assert "envFrom" not in fetcher(downloaded(Artifact(Download("s3://models/chat"))))
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("hf://org/tiny-GGUF/tiny-Q4.gguf", "/mnt/models/model/tiny-Q4.gguf"),
+        ("https://example.com/a/model.pt2", "/mnt/models/model/model.pt2"),
+        ("s3://models/chat.onnx/", "/mnt/models/model/chat.onnx"),
+        ("https://example.com/a/model.tar.gz", "/mnt/models/model"),
+        ("hf://org/tiny/model.safetensors", "/mnt/models/model"),
+    ],
+)
+def test_the_engine_is_given_the_file_that_the_address_names_or_the_directory(uri: str, path: str) -> None:
+    assert {"name": "MODEL_PATH", "value": path} in main(downloaded(Artifact(Download(uri))))["env"]
+
+
+@pytest.mark.parametrize("used", [pool(), gpu_pool()], ids=["CPU", "GPU"])
+@pytest.mark.parametrize(
+    "pod",
+    [
+        workload(limits={"memory": "2Gi"}),
+        workload(requests={"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"}),
+        workload(limits={"cpu": "2", "memory": "2Gi"}),
+    ],
+)
+def test_a_download_asks_for_no_more_than_the_engine_and_takes_no_device(pod: Workload, used: Pool) -> None:
+    made = downloaded(HUB, used, replace(SERVED, pod=pod))
+
+    def asked(kind: str) -> tuple[Json, Json]:
+        return fetcher(made)["resources"].get(kind, {}), main(made)["resources"].get(kind, {})
+
+    for kind in ("requests", "limits"):
+        download, engine = asked(kind)
+        assert download == {name: amount for name, amount in engine.items() if name != "nvidia.com/gpu"}
+    assert fetcher(made)["resources"]["requests"]
+
+
+def test_code_of_the_model_is_fetched_and_run_only_when_that_is_allowed() -> None:
+    made = downloaded(replace(HUB, remote_code=True))
+    assert fetcher(made)["args"] == ["fetch", "--scripts"]
+    assert {"name": "MODELSERVICE_REMOTE_CODE", "value": "Allow"} in main(made)["env"]
+    assert not any(one["name"] == "MODELSERVICE_REMOTE_CODE" for one in main(downloaded(HUB))["env"])
+
+
+def test_a_revision_that_becomes_known_changes_no_pod_and_the_deployment_tells_it() -> None:
+    before, after = downloaded(HUB), downloaded(replace(HUB, revision="a" * 40, digest="sha256:1", size_bytes=7))
+    assert before["spec"] == after["spec"]
+    assert identity(artifact=HUB) == identity(artifact=replace(HUB, revision="a" * 40, digest="sha256:1"))
+    told = after["metadata"]["annotations"]
+    assert (told["modelservice.dev/model-revision"], told["modelservice.dev/model-bytes"]) == ("a" * 40, "7")
+    assert "modelservice.dev/model-revision" not in before["metadata"]["annotations"]
+
+
+def test_a_newer_operator_leaves_the_image_that_downloads_in_what_runs() -> None:
+    assert fetcher_of(downloaded(HUB)) == "worker:1"
+    assert fetcher_of(rendered()) == fetcher_of(None) == ""
 
 
 def test_what_the_service_says_wins_and_our_variables_win_over_all() -> None:
@@ -248,6 +346,8 @@ def test_names_are_valid_short_enough_and_never_collide() -> None:
         lambda: identity(used=pool(tolerations=({"key": "a"},))),
         lambda: identity(artifact=Artifact(ClaimPath("models", "llm/v2"))),
         lambda: identity(artifact=replace(ARTIFACT, digest="sha256:1")),
+        lambda: identity(artifact=replace(ARTIFACT, remote_code=True)),
+        lambda: identity(artifact=HUB),
         lambda: identity(engines={"CPU": Engine("engine:2", ("serve",))}),
         lambda: identity(port=9000),
         lambda: identity(probes=Probes("/health")),

@@ -16,7 +16,7 @@ from modelservice_workers.download.fetching import fetch
 from modelservice_workers.download.listing import RemoteFile
 from modelservice_workers.download.progress import Progress
 from modelservice_workers.download.settings import FetchSettings, read_settings
-from modelservice_workers.download.store import MARKER_NAME, Fetched
+from modelservice_workers.download.store import MARKER_NAME, Fetched, Store
 from modelservice_workers.main import EXIT_FETCH, run
 from prometheus_client import generate_latest
 
@@ -225,6 +225,32 @@ def test_a_killed_fetch_goes_on_where_it_was(seed: int, site: Site, tmp_path: Pa
     for name, content in contents.items():
         assert (tmp_path / "m" / name).read_bytes() == content
     assert sum(site.sent.values()) < total + 5 * CHUNK_BYTES
+
+
+def test_what_is_left_of_another_revision_does_not_get_into_this_one(hub: Site, tmp_path: Path) -> None:
+    old = {f"model-{number:05d}-of-00002.safetensors": safetensors(f"{number}", values=1) for number in (1, 2)}
+    new = {name: safetensors(name[6:11], values=2) for name in old}
+    hub.put_hub(old)
+    store = Store(tmp_path / "m")
+    with store.reserve(f"hf://{REPOSITORY}", COMMIT) as staging:
+        write(staging / "content", {min(old): old[min(old)]})
+    hub.put_hub(new, "f" * 40)
+    fetched = fetch(settings(f"hf://{REPOSITORY}", tmp_path / "m"))
+    assert fetched.revision == "f" * 40
+    assert {name: (tmp_path / "m" / name).read_bytes() for name in new} == new
+    assert names(tmp_path) == {".m.lock", f"m/{MARKER_NAME}", *(f"m/{name}" for name in new)}
+
+
+def test_a_fetch_that_is_told_to_stop_ends_at_once_and_not_as_if_it_were_done(site: Site, tmp_path: Path) -> None:
+    site.bodies["/model.safetensors"] = LARGE
+    site.hold_at = 1
+    options = ["fetch", "--uri", f"{site.address}/model.safetensors", "--target", str(tmp_path / "m")]
+    with subprocess.Popen([sys.executable, "-m", "modelservice_workers.main", *options], cwd=WORKERS) as process:
+        wait_until(lambda: sum(site.sent.values()) > 1, "the held bytes")
+        process.terminate()
+        assert process.wait(5) == 143
+    site.released.set()
+    assert not (tmp_path / "m").exists()
 
 
 def test_two_pods_of_a_node_fetch_a_model_once(site: Site, tmp_path: Path) -> None:

@@ -134,6 +134,17 @@ def test_a_model_that_cannot_be_loaded_leaves_a_sentence_and_exit_code_3(
     assert "Traceback" not in finished.stderr
 
 
+def test_a_model_with_code_of_its_own_that_may_not_run_says_so_in_one_word_too(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "own.OwnModel"}}))
+    finished = serve(tmp_path, model)
+    assert finished.returncode == 3
+    message = json.loads((tmp_path / "termination").read_bytes())
+    assert message["outcome"] == "RemoteCodeDenied"
+    assert "names code of its own (own.OwnModel)" in message["message"]
+
+
 def test_a_file_that_is_no_program_leaves_a_sentence_and_exit_code_3(tmp_path: Path) -> None:
     model = tmp_path / "model.pt2"
     model.write_text("no model")

@@ -78,17 +78,23 @@ def _row(name: str, content: bytes) -> dict[str, Any]:
     return row
 
 
-class _Server(ThreadingHTTPServer):
+class Server(ThreadingHTTPServer):
+    """Serves a site; a thread for each connection."""
+
     daemon_threads = True
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(
+        self, site: Site, address: tuple[str, int] = ("127.0.0.1", 0), handler: type[Handler] | None = None
+    ) -> None:
+        super().__init__(address, handler or Handler)
         self.site = site
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
+    """Answers from the bodies of the server's site."""
+
     protocol_version = "HTTP/1.1"
-    server: _Server
+    server: Server
 
     def do_HEAD(self) -> None:
         self._answer()
@@ -161,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(site: Site) -> Iterator[Site]:
     """Run the server; `site.address` is its address."""
-    server = _Server(site)
+    server = Server(site)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     site.address = f"http://127.0.0.1:{server.server_address[1]}"

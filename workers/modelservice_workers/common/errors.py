@@ -15,5 +15,9 @@ class ArtifactError(WorkerError):
     """A model artifact is missing, damaged, or not what its manifest says."""
 
 
+class RemoteCodeError(ArtifactError):
+    """The model cannot be loaded without code that it brings, and that may not run."""
+
+
 class HardwareError(WorkerError):
     """The machine cannot do what the model needs, whatever is done to the artifact."""

@@ -16,7 +16,9 @@ PATH_VARIABLE: Final = "MODELSERVICE_TERMINATION_LOG"
 _KEPT_CHARACTERS: Final = 256
 _LONGEST_CHARACTER_BYTES: Final = 12
 
-Outcome = Literal["Succeeded", "Interrupted", "Failed", "ModelLoadFailed", "UnsupportedHardware", "FetchFailed"]
+Outcome = Literal[
+    "Succeeded", "Interrupted", "Failed", "ModelLoadFailed", "RemoteCodeDenied", "UnsupportedHardware", "FetchFailed"
+]
 
 _log = logging.getLogger(__name__)
 

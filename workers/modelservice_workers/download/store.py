@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -57,7 +58,10 @@ class Store:
         home = self._home(address, revision)
         home.parent.mkdir(parents=True, exist_ok=True)
         with _locked(home.with_name(f".{home.name}.lock"), address):
-            staging = home.with_name(f".{home.name}.part")
+            staging = self._staging(address, revision)
+            for other in home.parent.glob(f".{glob.escape(home.name)}.*.part"):
+                if other != staging:  # what an earlier try left of another revision must not get into this one
+                    shutil.rmtree(other)
             staging.mkdir(exist_ok=True)
             yield staging
 
@@ -77,7 +81,7 @@ class Store:
         sync(content / MARKER_NAME)
         sync(content)
         content.rename(home)
-        shutil.rmtree(home.with_name(f".{home.name}.part"), ignore_errors=True)
+        shutil.rmtree(self._staging(fetched.address, fetched.revision), ignore_errors=True)
         sync(home.parent)
         if home != self.target:
             self._link(home)
@@ -91,7 +95,11 @@ class Store:
     def _home(self, address: str, revision: str) -> Path:
         if self.cache is None:
             return self.target
-        return self.cache / hashlib.sha256(json.dumps([address, revision]).encode()).hexdigest()[:24]
+        return self.cache / _name(address, revision)
+
+    def _staging(self, address: str, revision: str) -> Path:
+        home = self._home(address, revision)
+        return home.with_name(f".{home.name}.{_name(address, revision)}.part")
 
     def _link(self, home: Path) -> None:
         link = self.target.with_name(f".{self.target.name}.link")
@@ -99,6 +107,10 @@ class Store:
         self.target.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(home)
         link.rename(self.target)
+
+
+def _name(address: str, revision: str) -> str:
+    return hashlib.sha256(json.dumps([address, revision]).encode()).hexdigest()[:24]
 
 
 def _read_marker(directory: Path) -> Fetched | None:

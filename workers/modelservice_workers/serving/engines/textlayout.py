@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from modelservice_workers.common.errors import ArtifactError, HardwareError
+from modelservice_workers.common.errors import ArtifactError, HardwareError, RemoteCodeError
 
 EMBEDDING: Final = "embedding"
 CLASSIFICATION: Final = "classification"
@@ -68,7 +68,7 @@ def _refuse_code(path: Path, config: dict[str, Any]) -> None:
         return
     named = config["auto_map"]
     first = next(iter(named.values()), "auto_map") if isinstance(named, dict) else "auto_map"
-    raise ArtifactError(
+    raise RemoteCodeError(
         f"{path} names code of its own ({first}), which runs only with MODELSERVICE_REMOTE_CODE=Allow; "
         "read the code before you set it."
     )
