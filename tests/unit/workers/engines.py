@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 10.0
 class LogEngine:
     """y = log(x) for x FP32 [-1, 1]; remembers the rows of each call.
 
-    Raises when a row holds 13, refuses 14, and computes only while `gate` is set.
+    Raises when a row holds 13 and always while `broken`, refuses 14, and computes only while `gate` is set.
     """
 
     signature = Signature((TensorSpec("x", "FP32", (ROWS, 1)),), (TensorSpec("y", "FP32", (ROWS, 1)),))
@@ -31,6 +31,7 @@ class LogEngine:
         self.entered = threading.Event()
         self.calls: list[int] = []
         self.threads: list[str] = []
+        self.broken = False
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         self.entered.set()
@@ -38,6 +39,8 @@ class LogEngine:
         x = inputs[0]
         self.calls.append(len(x))
         self.threads.append(threading.current_thread().name)
+        if self.broken:
+            raise RuntimeError("\nnothing is computed")
         if (x == 13).any():
             raise RuntimeError("thirteen is not computed\nand this line is for the log")
         if (x == 14).any():

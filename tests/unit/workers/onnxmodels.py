@@ -68,6 +68,14 @@ def write_row_mixer(path: Path) -> Path:
     return write_onnx(path, nodes, [tensor("x")], [tensor("y")], [])
 
 
+def write_lookup(path: Path) -> Path:
+    """y = 0.0, 1.0, ... 4.0 by the numbers x INT64 [-1]; no others are taken."""
+    node = helper.make_node("GatherElements", ["table", "x"], ["y"])
+    table = numpy_helper.from_array(np.arange(5, dtype=np.float32), "table")
+    rows = ("rows",)
+    return write_onnx(path, [node], [tensor("x", TensorProto.INT64, rows)], [tensor("y", shape=rows)], [table])
+
+
 def write_external(path: Path, location: str) -> Path:
     """A model whose weights are in another file."""
     write_matmul(path)

@@ -249,11 +249,11 @@ async def test_requests_of_equal_inner_shapes_are_merged_past_others_and_nobody_
 def test_a_request_on_which_the_model_fails_does_not_spoil_its_neighbours() -> None:
     engine = LogEngine()
     first, bad, refused, last = run_batch(engine, [row(1), row(13), row(14), row(1, 1)]).outcomes
-    assert engine.calls == [5, 1, 1, 1, 2]
+    assert engine.calls == [5, 1, 1, 1, 1, 2], "all, each alone, and after the bad one the example"
     assert isinstance(first, list)
     assert isinstance(last, list)
     assert last[0].shape == (2, 1)
-    assert bad == Failure(500, "The model failed on this input: thirteen is not computed")
+    assert bad == Failure(422, "The model cannot compute this input: thirteen is not computed")
     assert refused == Failure(400, "Fourteen is refused.")
 
 
@@ -268,6 +268,8 @@ class ReducingEngine(LogEngine):
 def test_a_model_that_mixes_rows_gets_its_requests_one_by_one() -> None:
     outcomes = run_batch(ReducingEngine(), [row(1), row(2)]).outcomes
     assert [outcome[0].item() for outcome in outcomes if isinstance(outcome, list)] == [1, 2]
+    (alone,) = run_batch(ReducingEngine(), [row(1, 2)]).outcomes
+    assert alone == Failure(422, "The model cannot compute this input: 2 rows were given and [1] came back.")
 
 
 async def test_errors_of_a_call_in_the_model_thread_reach_the_caller(thread: ModelThread) -> None:

@@ -38,6 +38,10 @@ def test_whole_shards_pass(tmp_path: Path) -> None:
             "names files that do not exist: gone.safetensors",
         ),
         (lambda contents: contents.update({"model.safetensors.index.json": b"{}"}), "holds no weight_map"),
+        (
+            lambda contents: contents.update({"model.safetensors.index.json": index({"a": "../m.safetensors"})}),
+            "names '../m.safetensors', which is no safetensors file beside it",
+        ),
         (lambda contents: contents.update({"m.gguf": b"GGML1234"}), "m.gguf is no GGUF file"),
     ],
 )

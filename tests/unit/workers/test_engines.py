@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from modelservice_workers.common.cpufeatures import check_dtype, read_features
 from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.errors import ArtifactError, HardwareError
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
-from modelservice_workers.serving.engine import InputRefusedError
+from modelservice_workers.serving.engine import Engine, InputRefusedError
 from modelservice_workers.serving.engines.catalog import choose_engine
+from modelservice_workers.serving.execution import Failure, Outcome, run_batch
 from modelservice_workers.serving.model import load_model
 from torch import nn
 
@@ -25,6 +28,7 @@ from tests.unit.workers.onnxmodels import (
     quantize,
     write_external,
     write_int8_matmul,
+    write_lookup,
     write_manifest,
     write_matmul,
     write_openvino,
@@ -132,6 +136,55 @@ def test_inputs_that_onnx_runtime_does_not_take_are_the_requests_fault(tmp_path:
         engine.run([np.ones((1, 9), np.float32)])
 
 
+class Lookup(nn.Module):
+    """Five rows of a table by their numbers; it takes no number above 3."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Buffer(torch.arange(5.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        torch._assert_async((x < 4).all(), "numbers are below 4")
+        return self.table[x]
+
+
+def ask(engine: Engine, *numbers: int) -> Outcome:
+    return run_batch(engine, [[np.array([number])] for number in numbers]).outcomes[-1]
+
+
+def test_a_value_that_a_model_does_not_take_is_the_requests_fault_with_every_engine(tmp_path: Path) -> None:
+    torch_engine = load_model(export(Lookup(), (torch.tensor([1, 2]),), tmp_path / "m.pt2"), OPTIONS).engine
+    onnx = write_lookup(tmp_path / "model.onnx")
+    onnx_engine = load_model(onnx, OPTIONS).engine
+    openvino = load_model(write_openvino(tmp_path / "ov", onnx), OPTIONS).engine
+    assert ask(torch_engine, 1, 4) == Failure(422, "The model cannot compute this input: numbers are below 4")
+    assert ask(torch_engine, 1, -9) == Failure(
+        422, "The model cannot compute this input: index -9 is out of bounds for dimension 0 with size 5"
+    )
+    for engine in (onnx_engine, openvino):
+        for _ in range(2):
+            outcome = ask(engine, 3, 9)
+            assert isinstance(outcome, Failure), "and never the answer of the request before"
+            assert outcome.status in (400, 422)
+            assert "\n" not in outcome.message
+    for engine in (torch_engine, onnx_engine, openvino):
+        (result,) = ask(engine, 9, 3)  # type: ignore[misc] # an outcome with arrays
+        assert result.tolist() == [3.0]
+
+
+def test_failures_leave_nothing_behind_in_openvino(tmp_path: Path) -> None:
+    source = write_openvino(tmp_path / "ov", write_lookup(tmp_path / "model.onnx"))
+    engine = load_model(source, OPTIONS).engine
+    random = Random(3)
+    for _ in range(300):
+        numbers = [random.choice((0, 1, 2, 3, 4, 9)) for _ in range(random.choice((1, 1, 2, 3, 5)))]
+        if 9 in numbers:
+            with pytest.raises(RuntimeError):
+                engine.run([np.array(numbers)])
+        else:
+            assert engine.run([np.array(numbers)])[0].tolist() == numbers
+
+
 def test_a_model_that_mixes_rows_is_never_given_two_requests_at_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,12 +193,52 @@ def test_a_model_that_mixes_rows_is_never_given_two_requests_at_once(
     assert "Rows of one batch change each other's outputs" in caplog.text
 
 
-def test_weights_outside_of_the_artifact_are_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("absolute", [False, True])
+def test_weights_outside_of_the_artifact_are_not_read(tmp_path: Path, engine: str, *, absolute: bool) -> None:
     (tmp_path / "secret").write_bytes(WEIGHTS.tobytes())
     (tmp_path / "a").mkdir()
-    path = write_external(tmp_path / "a" / "m.onnx", "../secret")
-    with pytest.raises(ArtifactError, match=r"m\.onnx could not be loaded by ONNX Runtime"):
-        load_model(path, OPTIONS)
+    write_external(tmp_path / "a" / "model.onnx", str(tmp_path / "secret") if absolute else "../secret")
+    artifact = write_manifest(tmp_path / "a", "onnx", MATMUL, engine=engine)
+    with pytest.raises(ArtifactError, match=r"model\.onnx could not be loaded by"):
+        load_model(artifact, OPTIONS)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_weights_beside_a_model_are_read_when_the_manifest_lists_them(tmp_path: Path, engine: str) -> None:
+    write_external(tmp_path / "model.onnx", "model.onnx_data")
+    (tmp_path / "model.onnx_data").write_bytes(WEIGHTS.tobytes())
+    model = load_model(write_manifest(tmp_path, "onnx", MATMUL, engine=engine), OPTIONS)
+    assert np.allclose(model.engine.run([X])[0], X @ WEIGHTS, atol=1e-5)
+
+
+def add_onnx_data(directory: Path) -> str:
+    write_external(directory / "model.onnx", "model.onnx_data")
+    return "model.onnx_data"
+
+
+def add_openvino_weights(directory: Path) -> str:
+    source = write_matmul(directory / "m.onnx")
+    write_openvino(directory, source)
+    source.unlink()
+    (directory / "model.bin").rename(directory.parent / "model.bin")
+    return "model.bin"
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("onnx", add_onnx_data), ("openvino", add_openvino_weights)],
+)
+def test_a_file_that_the_manifest_does_not_list_is_refused_since_an_engine_would_open_it(
+    tmp_path: Path, name: str, write: Callable[[Path], str]
+) -> None:
+    directory = tmp_path / "a"
+    directory.mkdir()
+    beside = write(directory)
+    write_manifest(directory, name, MATMUL)
+    (directory / beside).write_bytes(WEIGHTS.tobytes())
+    with pytest.raises(ArtifactError, match=f"holds {beside}, which its manifest does not list; publish it again"):
+        load_model(directory, OPTIONS)
 
 
 @pytest.mark.parametrize(

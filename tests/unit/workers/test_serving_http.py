@@ -7,13 +7,15 @@ import json
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.serving.model import LoadedModel
 
@@ -107,14 +109,41 @@ def test_numbers_that_json_or_fp32_do_not_have_are_refused(shared: RunningServer
     assert ("out of range" in strict(response)["error"]) == (token == "1e39")
 
 
-def test_a_failing_model_answers_500_with_one_line(shared: RunningServer) -> None:
+def test_an_input_on_which_the_model_fails_is_refused_with_one_line(shared: RunningServer) -> None:
     response = shared.infer(13)
     assert (response.status_code, strict(response)) == (
-        500,
-        {"error": "The model failed on this input: thirteen is not computed"},
+        422,
+        {"error": "The model cannot compute this input: thirteen is not computed"},
     )
     assert shared.infer(14).status_code == 400
     assert shared.infer(1).status_code == 200
+
+
+def test_a_model_that_fails_on_its_own_example_too_answers_500(engine: LogEngine) -> None:
+    with start_server(engine) as server:
+        engine.broken = True
+        response = server.infer(1)
+        assert (response.status_code, strict(response)) == (
+            500,
+            {"error": "The model of this server fails, on its own example too: nothing is computed"},
+        )
+        engine.broken = False
+        assert server.infer(1).status_code == 200
+
+
+class OddEngine(LogEngine):
+    """Gives what no tensor is for rows of 15."""
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        (y,) = super().run(inputs)
+        return [y.astype(np.complex64) if (inputs[0] == 15).any() else y]
+
+
+def test_an_answer_that_cannot_be_rendered_is_a_500_and_the_next_one_is_not() -> None:
+    with start_server(OddEngine()) as server:
+        assert server.infer(15).status_code == 500
+        assert server.infer(1).status_code == 200
+        assert server.metric('modelservice_requests_running{model_name="m"}') == 0
 
 
 @pytest.mark.parametrize(

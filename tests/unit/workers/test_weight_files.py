@@ -103,9 +103,10 @@ def test_the_datatype_is_that_of_most_elements(tmp_path: Path) -> None:
     assert check_weights(tmp_path) == "BF16"
 
 
-def test_pickles_are_never_loaded(tmp_path: Path) -> None:
-    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({}))
-    with pytest.raises(ArtifactError, match=r"in pytorch_model\.bin, a pickle that could run code"):
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.joblib", "weights.npz"])
+def test_pickles_are_never_loaded(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps({}))
+    with pytest.raises(ArtifactError, match=f"in {name}, a pickle that could run code"):
         check_weights(tmp_path)
 
 

@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.errors import ArtifactError, summarize
 from modelservice_workers.common.pt2archive import check_archive
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 
@@ -65,7 +65,7 @@ def load_program(path: Path) -> Program:
         exported = _load_quietly(path)
     except Exception as error:
         raise ArtifactError(
-            f"{path} could not be loaded as a torch.export program by torch {torch.__version__}: {_first_line(error)}"
+            f"{path} could not be loaded as a torch.export program by torch {torch.__version__}: {summarize(error)}"
         ) from error
     program = Program(
         exported,
@@ -98,11 +98,6 @@ def _load_quietly(path: Path) -> ExportedProgram:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _describe(exported: ExportedProgram, path: Path) -> Signature:
@@ -139,7 +134,7 @@ def _try_examples(program: Program, path: Path) -> None:
         with torch.inference_mode():
             program.exported.graph_module(*program.state, *[example.clone() for example in program.examples])
     except Exception as error:
-        raise ArtifactError(f"{path} fails on its own example inputs: {_first_line(error)}") from error
+        raise ArtifactError(f"{path} fails on its own example inputs: {summarize(error)}") from error
     specs = [spec for spec in program.exported.graph_signature.input_specs if spec.kind is not InputKind.USER_INPUT]
     for spec, tensor, version in zip(specs, program.state, versions, strict=True):
         if tensor._version != version:  # noqa: SLF001

@@ -20,10 +20,12 @@ DATATYPES: Final = {
     "I8": "INT8", "U8": "UINT8", "BOOL": "BOOL", "F8_E4M3": "FP8_E4M3", "F8_E5M2": "FP8_E5M2",
 }  # fmt: skip
 
-_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+# What is, or may hold, a pickle: reading it can run code.
+PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz")
+
 _LFS: Final = b"version https://git-lfs"
 _HEADER_LIMIT_BYTES: Final = 100 << 20
-_INDEX_LIMIT_BYTES: Final = 100 << 20
+INDEX_LIMIT_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _read_all(directory: Path) -> list[WeightFile]:
     single = directory / WEIGHTS_NAME
     if single.exists():
         return [read_weight_file(single)]
-    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in _PICKLES)
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
     if pickles:
         raise ArtifactError(
             f"{directory} has its weights in {pickles[0]}, a pickle that could run code; convert them to safetensors "
@@ -89,7 +91,7 @@ def _read_all(directory: Path) -> list[WeightFile]:
 
 
 def _read_indexed(directory: Path, index: Path) -> list[WeightFile]:
-    places = _read_index(index)
+    places = read_index(_read_content(index), index.name)
     missing = sorted({name for name in places.values() if not (directory / name).exists()})
     if missing:
         raise ArtifactError(
@@ -102,18 +104,29 @@ def _read_indexed(directory: Path, index: Path) -> list[WeightFile]:
     return list(files.values())
 
 
-def _read_index(index: Path) -> dict[str, str]:
+def _read_content(index: Path) -> bytes:
     try:
-        content = index.read_bytes()
-        places = json.loads(content)["weight_map"] if len(content) <= _INDEX_LIMIT_BYTES else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        with index.open("rb") as file:
+            return file.read(INDEX_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ArtifactError(f"{index} cannot be read: {error.strerror}.") from None
+
+
+def read_index(content: bytes, name: str) -> dict[str, str]:
+    """The file of each tensor, as the index called `name` says; raises ArtifactError.
+
+    The files are safetensors in the same directory, so that an index leads nowhere else.
+    """
+    try:
+        places = json.loads(content)["weight_map"] if len(content) <= INDEX_LIMIT_BYTES else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         places = None
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise ArtifactError(f"{index} is no index of weights; download the model again.")
-    for name in places.values():
-        path = PurePosixPath(name)
+    if not isinstance(places, dict) or not places or not all(isinstance(place, str) for place in places.values()):
+        raise ArtifactError(f"{name} is no index of weights: it holds no weight_map; publish the model again.")
+    for place in places.values():
+        path = PurePosixPath(place)
         if len(path.parts) != 1 or path.suffix != ".safetensors":
-            raise ArtifactError(f"{index} names {name!r}, which is no safetensors file beside it.")
+            raise ArtifactError(f"{name} names {place!r}, which is no safetensors file beside it.")
     return places
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from modelservice_workers.common.artifacts import MANIFEST_NAME, bytes_digest, read_manifest, verify_files
 from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.weightfiles import INDEX_LIMIT_BYTES, read_index
 from modelservice_workers.download.archives import unpack
 from modelservice_workers.download.listing import Listing, RemoteFile, check_paths
 from modelservice_workers.download.progress import Progress
@@ -20,9 +21,8 @@ from modelservice_workers.download.settings import FetchSettings
 from modelservice_workers.download.sources import DirectorySource, Source, open_source
 from modelservice_workers.download.store import Fetched, Store
 from modelservice_workers.download.transfer import Transfer
-from modelservice_workers.download.weights import check_weights, read_index
+from modelservice_workers.download.weights import check_weights
 
-_READ_LIMIT_BYTES: Final = 64 << 20
 _CONTENT: Final = "content"
 
 _log = logging.getLogger(__name__)
@@ -83,9 +83,9 @@ def _read_digests(source: Source, file: RemoteFile) -> dict[str, str] | None:
 
 def _read(source: Source, file: RemoteFile) -> bytes:
     with source.open(file) as reader:
-        content = reader.read(_READ_LIMIT_BYTES)
-    if len(content) == _READ_LIMIT_BYTES:
-        raise ArtifactError(f"{file.path} is larger than {_READ_LIMIT_BYTES >> 20} MiB, which no such file is.")
+        content = reader.read(INDEX_LIMIT_BYTES + 1)
+    if len(content) > INDEX_LIMIT_BYTES:
+        raise ArtifactError(f"{file.path} is larger than {INDEX_LIMIT_BYTES >> 20} MiB, which no such file is.")
     return content
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from modelservice_workers.common.artifacts import MANIFEST_NAME
 from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.weightfiles import PICKLES
 from modelservice_workers.download.listing import RemoteFile
 
 Format = Literal["manifest", "safetensors", "torch.export", "onnx", "openvino", "gguf", "archive"]
@@ -17,9 +18,8 @@ Format = Literal["manifest", "safetensors", "torch.export", "onnx", "openvino", 
 ARCHIVE_SUFFIXES: Final = (".tar", ".tar.gz", ".tgz", ".zip")
 SAFETENSORS_INDEX: Final = ".safetensors.index.json"
 
-_PICKLES: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 _OTHER_FRAMEWORKS: Final = (".msgpack", ".h5", ".ot", ".tflite", ".mlmodel", ".pb", ".engine", ".llamafile")
-_HEAVY: Final = (*_PICKLES, *_OTHER_FRAMEWORKS, ".safetensors", ".gguf", ".onnx", ".onnx_data", ".data", ".pt2")
+_HEAVY: Final = (*PICKLES, *_OTHER_FRAMEWORKS, ".safetensors", ".gguf", ".onnx", ".onnx_data", ".data", ".pt2")
 _SHARD: Final = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.\w+)")
 _SUFFIXES: Final[Sequence[tuple[Format, str]]] = (
     ("safetensors", ".safetensors"),
@@ -134,7 +134,7 @@ def _goes_with(path: str, by_path: dict[str, RemoteFile], *, scripts: bool) -> b
 
 
 def _no_weights(by_path: dict[str, RemoteFile]) -> ArtifactError:
-    pickles = sorted(path for path in by_path if path.endswith(_PICKLES))
+    pickles = sorted(path for path in by_path if path.endswith(PICKLES))
     if pickles:
         return ArtifactError(
             f"The source holds its weights only as a pickle ({pickles[0]}), which could run code when it is read; "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from modelservice_workers.common.errors import ArtifactError
-from modelservice_workers.common.weightfiles import CutShortError, HeaderError, is_pointer, read_layout
+from modelservice_workers.common.weightfiles import CutShortError, HeaderError, is_pointer, read_index, read_layout
 
 
 def check_weights(directory: Path, names: Iterable[str]) -> None:
@@ -54,15 +53,6 @@ def _check_index(index: Path, tensors: Mapping[str, frozenset[str]]) -> None:
             raise ArtifactError(f"{index.name} names files that do not exist: {shard}; upload them or the right index.")
         if name not in tensors[shard]:
             raise ArtifactError(f"{index.name} says that {shard} holds the tensor {name}, and it does not.")
-
-
-def read_index(content: bytes, name: str) -> dict[str, str]:
-    """The file of each tensor, as an index of safetensors says; raises ArtifactError."""
-    try:
-        weight_map = json.loads(content)["weight_map"]
-        return {str(tensor): str(shard) for tensor, shard in weight_map.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise ArtifactError(f"{name} is no index of safetensors: it holds no weight_map; upload it again.") from None
 
 
 def _starts_with(path: Path, start: bytes) -> bool:

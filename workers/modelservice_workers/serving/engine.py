@@ -26,7 +26,7 @@ class Engine(Protocol):
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Compute outputs in the order of the signature from inputs in that order.
 
-        Raises InputRefusedError when the inputs are at fault, anything else when the model is.
+        Raises InputRefusedError when the model says that it does not take such inputs, anything else when it fails.
         """
 
     def example(self, rows: int) -> list[Array]:

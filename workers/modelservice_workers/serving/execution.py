@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from modelservice_workers.common.datatypes import Array
+from modelservice_workers.common.errors import summarize
 from modelservice_workers.serving.engine import Engine, InputRefusedError, stack_rows
 
 _log = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ class BatchResult:
 
     outcomes: list[Outcome]
     predict_seconds: float
+
+
+class RowsError(Exception):
+    """A model gave another number of rows than its signature promises."""
 
 
 def run_batch(engine: Engine, requests: Sequence[Sequence[Array]]) -> BatchResult:
@@ -62,10 +67,23 @@ def _run_merged(engine: Engine, requests: Sequence[Sequence[Array]]) -> list[Out
 
 def _run_single(engine: Engine, inputs: Sequence[Array]) -> Outcome:
     try:
-        return engine.run(inputs)
+        outputs = engine.run(inputs)
+        if engine.signature.rows is not None and any(len(output) != len(inputs[0]) for output in outputs):
+            raise RowsError(f"{len(inputs[0])} rows were given and {[len(output) for output in outputs]} came back.")
+        return outputs
     except InputRefusedError as error:
         return Failure(400, str(error))
     except Exception as error:  # noqa: BLE001 - a model may raise anything, and the server must live
-        _log.warning("The model failed on a request.", exc_info=True)
-        reason = str(error).strip().splitlines()
-        return Failure(500, f"The model failed on this input: {reason[0] if reason else type(error).__name__}")
+        return _blame(engine, error)
+
+
+def _blame(engine: Engine, error: Exception) -> Failure:
+    """The input is at fault when the model still computes its own example, as it did before it was served."""
+    rows = engine.signature.rows
+    try:
+        engine.run(engine.example(1 if rows is None else rows.smallest))
+    except Exception:  # noqa: BLE001 - the first error is the one to tell
+        _log.warning("The model fails, on its own example too.", exc_info=error)
+        return Failure(500, f"The model of this server fails, on its own example too: {summarize(error)}")
+    _log.info("The model cannot compute the input of a request: %s", summarize(error))
+    return Failure(422, f"The model cannot compute this input: {summarize(error)}")

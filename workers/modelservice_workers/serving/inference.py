@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from modelservice_workers.serving.oip.response import render_error, render_respo
 from modelservice_workers.serving.state import ServedModel, ServerState
 
 _CLIENT_CLOSED_REQUEST: Final = 499
+
+_log = logging.getLogger(__name__)
 
 
 class Call(ABC):
@@ -104,6 +107,10 @@ class Call(ABC):
             reply = self.render(outcome)
         except RequestError as error:
             self._refuse(error)
+            return
+        except Exception:  # noqa: BLE001 - the other requests of the batch wait for their answers behind this one
+            _log.exception("An answer could not be rendered")
+            self._refuse(RequestError(500, "The model gave what is no answer to this request; the log says more."))
             return
         metrics.postprocess.observe(time.perf_counter() - began)
         self._answer(reply)

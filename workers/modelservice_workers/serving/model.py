@@ -19,6 +19,7 @@ from modelservice_workers.serving.engine import Engine, ModelInfo
 from modelservice_workers.serving.engines.catalog import (
     HUGGINGFACE_FORMAT,
     MODEL_FILES,
+    SELF_CONTAINED,
     SUFFIXES,
     choose_engine,
     load_engine,
@@ -92,7 +93,7 @@ def _published(path: Path) -> Source:
     name = MODEL_FILES[manifest.format]
     if name is not None and name not in manifest.digests:
         raise ArtifactError(f"{path / MANIFEST_NAME} gives no digest for {name}; publish the artifact again.")
-    if manifest.format == HUGGINGFACE_FORMAT:
+    if manifest.format not in SELF_CONTAINED:
         unlisted = sorted({each for each, _ in list_files(path)} - manifest.digests.keys() - {MANIFEST_NAME})
         if unlisted:
             raise ArtifactError(f"{path} holds {unlisted[0]}, which its manifest does not list; publish it again.")

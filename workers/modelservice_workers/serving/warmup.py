@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from modelservice_workers.common.datatypes import FLOATS, Array, from_bfloat16
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.errors import ArtifactError, summarize
 from modelservice_workers.common.signature import Range, Signature
 from modelservice_workers.serving.engine import Engine
 
@@ -57,10 +57,7 @@ def _run_example(engine: Engine, rows: int) -> None:
     try:
         engine.run(engine.example(rows))
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        raise ArtifactError(
-            f"The model failed on {rows} of its own example rows: {lines[0] if lines else type(error).__name__}"
-        ) from error
+        raise ArtifactError(f"The model failed on {rows} of its own example rows: {summarize(error)}") from error
 
 
 def _rows_are_independent(engine: Engine) -> bool:

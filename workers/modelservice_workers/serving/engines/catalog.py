@@ -37,6 +37,9 @@ MODEL_FILES: Final = {
     HUGGINGFACE_FORMAT: None,
 }
 
+# Formats whose file is the whole model; engines of the others open what lies beside it, by names that the model says.
+SELF_CONTAINED: Final = frozenset({EXPORT_FORMAT})
+
 SUFFIXES: Final = {".pt2": EXPORT_FORMAT, ".onnx": ONNX_FORMAT, ".xml": OPENVINO_FORMAT}
 
 

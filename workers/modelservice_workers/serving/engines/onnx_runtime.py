@@ -10,7 +10,7 @@ import onnxruntime as ort
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from modelservice_workers.common.datatypes import NUMPY_DTYPES, Array
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.errors import ArtifactError, summarize
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.engine import InputRefusedError, make_zeros
 from modelservice_workers.serving.engines.source import LoadedEngine, LoadOptions, Source
@@ -33,7 +33,8 @@ _DATATYPES: Final = {
     "tensor(string)": "BYTES",
 }
 
-_ERRORS_ONLY: Final = 3
+# What goes wrong is raised; a log of it too would be one that clients can fill.
+_FATAL_ONLY: Final = 4
 
 
 def load(source: Source, options: LoadOptions) -> LoadedEngine:
@@ -41,15 +42,14 @@ def load(source: Source, options: LoadOptions) -> LoadedEngine:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = _FATAL_ONLY
     # Threads that spin between requests would eat the CPU limit of the pod.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(str(source.path), settings, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - the library's own kinds are not listed anywhere
-        lines = str(error).strip().splitlines()
         raise ArtifactError(
-            f"{source.path} could not be loaded by ONNX Runtime {ort.__version__}: {lines[0] if lines else error!r}"
+            f"{source.path} could not be loaded by ONNX Runtime {ort.__version__}: {summarize(error)}"
         ) from None
     signature = Signature(
         tuple(_tensor_spec(argument, source) for argument in session.get_inputs()),
@@ -92,7 +92,7 @@ class OnnxEngine:
         try:
             outputs = self._session.run(self._outputs, feed)
         except InvalidArgument as error:
-            raise InputRefusedError(f"The model does not take these inputs: {error}") from error
+            raise InputRefusedError(f"The model does not take these inputs: {summarize(error)}") from error
         return [_from_result(output) for output in outputs]
 
     def example(self, rows: int) -> list[Array]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import numpy as np
 import openvino as ov
 
 from modelservice_workers.common.datatypes import Array
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.errors import ArtifactError, summarize
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.engine import make_zeros
 from modelservice_workers.serving.engines.source import LoadedEngine, LoadOptions, Source
@@ -43,13 +44,12 @@ def load(source: Source, options: LoadOptions) -> LoadedEngine:
             tuple(_tensor_spec(port, source, f"input_{at}") for at, port in enumerate(model.inputs)),
             tuple(_tensor_spec(port, source, f"output_{at}") for at, port in enumerate(model.outputs)),
         )
-        compiled = core.compile_model(model, "CPU", _configure(source, options))
+        configuration = _configure(source, options)
+        engine = OpenVinoEngine(lambda: core.compile_model(model, "CPU", configuration), source.name_tensors(signature))
     except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise ArtifactError(
-            f"{source.path} could not be loaded by OpenVINO {ov.__version__}: {lines[-1] if lines else error!r}"
+            f"{source.path} could not be loaded by OpenVINO {ov.__version__}: {summarize(error)}"
         ) from None
-    engine = OpenVinoEngine(compiled, source.name_tensors(signature))
     return LoadedEngine(engine, ov.__version__, PLATFORM, source.dtype or _main_dtype(model))
 
 
@@ -97,9 +97,10 @@ def _main_dtype(model: Any) -> str:
 class OpenVinoEngine:
     """A compiled model with one request of its own."""
 
-    def __init__(self, compiled: ov.CompiledModel, signature: Signature) -> None:
+    def __init__(self, compile_model: Callable[[], ov.CompiledModel], signature: Signature) -> None:
         """`signature` is the model's, perhaps with other names."""
-        self._request = compiled.create_infer_request()
+        self._compile = compile_model
+        self._request = compile_model().create_infer_request()
         self._signature = signature
 
     @property
@@ -109,8 +110,27 @@ class OpenVinoEngine:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """As in Engine."""
-        results = self._request.infer(dict(enumerate(inputs)), share_inputs=False, share_outputs=False)
-        return [results[position] for position in range(len(self._signature.outputs))]
+        try:
+            return self._pass(inputs)
+        except RuntimeError:
+            self._recover(inputs)
+            raise
+
+    def _pass(self, inputs: Sequence[Array]) -> list[Array]:
+        # With one thread `infer` hides a failure and gives the results of the pass before, which are somebody else's.
+        self._request.start_async(dict(enumerate(inputs)), share_inputs=False)
+        self._request.wait()
+        return [self._request.get_output_tensor(at).data.copy() for at in range(len(self._signature.outputs))]
+
+    def _recover(self, failed: Sequence[Array]) -> None:
+        """Make the graph forget a failure.
+
+        It would refuse good inputs, or give results of an earlier pass, until one of the shape that failed has passed.
+        """
+        try:
+            self._pass([np.zeros_like(array) for array in failed])
+        except RuntimeError:
+            self._request = self._compile().create_infer_request()
 
     def example(self, rows: int) -> list[Array]:
         """Zeros."""

@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from modelservice_workers.common.cpufeatures import check_dtype
 from modelservice_workers.common.datatypes import Array
-from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.errors import ArtifactError, summarize
 from modelservice_workers.common.program import TORCH_DTYPES
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.common.weightfiles import check_weights
@@ -44,10 +44,8 @@ def load(source: Source, options: LoadOptions) -> LoadedEngine:
     try:
         tokenizer, model = _open(layout, TORCH_DTYPES[dtype], options)
     except Exception as error:
-        lines = str(error).strip().splitlines()
         raise ArtifactError(
-            f"{source.path} could not be loaded by transformers {transformers.__version__}: "
-            f"{lines[0] if lines else type(error).__name__}"
+            f"{source.path} could not be loaded by transformers {transformers.__version__}: {summarize(error)}"
         ) from error
     kind = ClassifierEngine if layout.task == CLASSIFICATION else EmbeddingEngine
     engine = kind(layout, tokenizer, model)
