@@ -26,6 +26,7 @@ from tests.unit.workers.engines import INFO
 
 REPOSITORY = Path(__file__).parents[3]
 DEADLINE_SECONDS = 60.0
+INFER = "/v2/models/m/infer"
 
 SETTINGS = ServeSettings(
     model_name="m",
@@ -70,7 +71,7 @@ class RunningServer:
         return self.client.get("/v2/health/ready").status_code == 200
 
     def infer(self, *values: float) -> httpx.Response:
-        return self.client.post("/v2/models/m/infer", json=log_request(*values))
+        return self.client.post(INFER, json=log_request(*values))
 
     def metric(self, series: str) -> float | None:
         return read_metric(self.client, series)
@@ -89,6 +90,10 @@ def read_metric(client: httpx.Client, series: str) -> float | None:
         if name == series:
             return float(value)
     return None
+
+
+def raw_request(content: bytes) -> bytes:
+    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (INFER.encode(), len(content), content)
 
 
 def log_request(*values: float, **fields: Any) -> dict[str, Any]:
@@ -122,6 +127,7 @@ def start_server(
                 wait_until(lambda: server.ready, "readiness")
             yield server
         finally:
+            client.close()
             server.stop()
 
 

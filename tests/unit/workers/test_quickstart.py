@@ -79,7 +79,7 @@ def test_load_tells_its_figures_and_every_request_has_its_own_connection() -> No
 
 
 def test_load_counts_what_fails_with_its_reason_and_exits_with_1() -> None:
-    with start_server(LogEngine()) as server:
+    with start_server(LogEngine(), max_queue_requests=64) as server:
         code, lines, _ = send_load(infer_url(server), "--rps", "50", "--seconds", "0.5", "--rows", "8")
     assert code == 1
     assert lines[-1]["errors"] == lines[-1]["requests"] == 25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tests.unit.workers.servers import (
 
 pytestmark = pytest.mark.timeout(120)
 
+CALLERS = 64
 BODY = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [3, 4]}]}
 
 
@@ -38,7 +40,7 @@ def serve_environment(directory: Path, model: Path, **variables: str) -> dict[st
         MODEL_NAME="linear",
         MODEL_PATH=str(model),
         PORT="0",
-        MODELSERVICE_DRAIN_DELAY_SECONDS="1",
+        MODELSERVICE_DRAIN_DELAY_SECONDS="3",
         **variables,
     )
 
@@ -64,13 +66,6 @@ def stop(process: subprocess.Popen[str], prefix: list[str]) -> None:
 def test_a_server_answers_and_ends_with_0_without_failing_a_request(linear_model: Path, tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path / "artifact", linear_model, run="r", attempt="1")
     prefix = pid_1()
-    stopping = threading.Event()
-    statuses: list[int] = []
-
-    def ask(url: str) -> None:
-        while not stopping.is_set():
-            statuses.append(httpx.post(url, json=BODY, timeout=30).status_code)
-
     with start_worker(["serve", "--host", "127.0.0.1"], serve_environment(tmp_path, artifact), prefix) as process:
         base = f"http://127.0.0.1:{read_port(process)}"
         with httpx.Client(base_url=base, timeout=30) as client:
@@ -80,19 +75,54 @@ def test_a_server_answers_and_ends_with_0_without_failing_a_request(linear_model
             assert answer["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [7.0, 9.0]}]
             rows = read_metric(client, 'modelservice_inference_rows_total{model_name="linear"}')
             assert rows == 1, "warming up is no traffic"
-            threads = [threading.Thread(target=ask, args=(f"{base}/v2/models/linear/infer",)) for _ in range(4)]
-            for thread in threads:
-                thread.start()
-            wait_until(lambda: len(statuses) > 20, "load")
-            stop(process, prefix)
-            wait_until(lambda: not is_ready(client), "a readiness of 503", 5)
-            assert client.post("/v2/models/linear/infer", json=BODY).status_code == 200
-            stopping.set()
-            for thread in threads:
-                thread.join(DEADLINE_SECONDS)
+        statuses = asyncio.run(load_while(base, lambda: stop(process, prefix)))
         assert process.wait(DEADLINE_SECONDS) == 0
+    assert statuses.total() > 4 * CALLERS
     assert set(statuses) == {200}
     assert not (tmp_path / "termination").exists()
+
+
+async def load_while(base: str, stop: Callable[[], None]) -> Counter[int]:
+    """Statuses of all requests of many callers; `stop` is called among them, and when it shows each makes a few more.
+
+    Raises when a connection is refused or ends before its answer.
+    """
+    statuses: Counter[int] = Counter()
+    stopped = asyncio.Event()
+    callers = [asyncio.create_task(call_until(base, stopped, statuses)) for _ in range(CALLERS)]
+    await asyncio.to_thread(wait_until, lambda: statuses.total() > 2 * CALLERS, "load")
+    stop()
+    with httpx.Client(base_url=base, timeout=30) as client:
+        await asyncio.to_thread(wait_until, lambda: not is_ready(client), "a readiness of 503")
+    stopped.set()
+    await asyncio.gather(*callers)
+    return statuses
+
+
+async def call_until(base: str, stopped: asyncio.Event, statuses: Counter[int]) -> None:
+    """Ask over a connection that is kept alive, or a new one where the server ends it; twice more once `stopped`."""
+    url = httpx.URL(base)
+    content = json.dumps(BODY).encode()
+    request = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (
+        b"/v2/models/linear/infer",
+        len(content),
+        content,
+    )
+    more = 2
+    reader = writer = None
+    while more:
+        more -= stopped.is_set()
+        if reader is None or writer is None:
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+        statuses[int(head.split()[1])] += 1
+        if b"connection: close" in head:
+            writer.close()
+            reader = writer = None
+    if writer is not None:
+        writer.close()
 
 
 def serve(directory: Path, model: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

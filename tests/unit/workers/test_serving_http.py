@@ -1,4 +1,4 @@
-"""The routes over a real server: protocol, refusals, load, cancellation, drain."""
+"""The routes over a real server: protocol, refusals, load, cancellation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from signal import SIGTERM
 from typing import Any
 
 import httpx
@@ -20,9 +19,7 @@ from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.serving.model import LoadedModel
 
 from tests.unit.workers.engines import DEADLINE_SECONDS, INFO, LogEngine
-from tests.unit.workers.servers import RunningServer, log_request, start_server, wait_until
-
-INFER = "/v2/models/m/infer"
+from tests.unit.workers.servers import INFER, RunningServer, log_request, raw_request, start_server, wait_until
 
 
 @pytest.fixture
@@ -216,10 +213,6 @@ def test_a_full_queue_answers_429_with_retry_after(server: RunningServer, engine
     assert server.metric('modelservice_requests_running{model_name="m"}') == 0
 
 
-def raw_request(content: bytes) -> bytes:
-    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (INFER.encode(), len(content), content)
-
-
 def test_a_client_that_goes_away_takes_its_queued_request_with_it(server: RunningServer, engine: LogEngine) -> None:
     engine.gate.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -384,36 +377,3 @@ def test_a_model_that_cannot_be_loaded_ends_the_server() -> None:
             server.thread.join(DEADLINE_SECONDS)
         assert not server.thread.is_alive()
         assert str(server.errors[0]).startswith(sentence)
-
-
-def test_a_drain_answers_what_is_queued_and_what_still_arrives(engine: LogEngine) -> None:
-    with start_server(engine, drain_delay_seconds=1.0) as server:
-        engine.gate.clear()
-        with ThreadPoolExecutor(4) as pool:
-            running = pool.submit(server.infer, 1)
-            assert engine.entered.wait(DEADLINE_SECONDS)
-            waiting = [pool.submit(server.infer, 1) for _ in range(2)]
-            wait_until(lambda: server.metric('modelservice_requests_waiting{model_name="m"}') == 2, "two waiting")
-            server.lifecycle.stop_soon(SIGTERM)
-            assert server.client.get("/v2/health/ready").status_code == 503
-            assert server.client.get("/v2/health/live").status_code == 200
-            assert server.metric('modelservice_model_ready{model_name="m"}') == 0
-            late = pool.submit(server.infer, 1)
-            wait_until(lambda: server.metric('modelservice_requests_waiting{model_name="m"}') == 3, "three waiting")
-            engine.gate.set()
-            answers = [future.result() for future in (running, *waiting, late)]
-        assert [answer.status_code for answer in answers] == [200] * 4
-        assert late.result().headers["connection"] == "close"
-        server.thread.join(DEADLINE_SECONDS)
-        assert not server.thread.is_alive()
-    assert server.errors == []
-
-
-def test_a_drain_ends_although_a_request_never_does(engine: LogEngine) -> None:
-    with start_server(engine, drain_timeout_seconds=0.2) as server:
-        engine.gate.clear()
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(raw_request(json.dumps(log_request(1)).encode()))
-            assert engine.entered.wait(DEADLINE_SECONDS)
-            server.stop()
-        engine.gate.set()

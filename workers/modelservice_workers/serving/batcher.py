@@ -15,6 +15,7 @@ from modelservice_workers.serving.execution import BatchResult, Failure, Outcome
 from modelservice_workers.serving.modelthread import ModelThread
 
 EXPIRED: Final = Failure(504, "The request was not computed within its time; try again or allow more.")
+STOPPED: Final = Failure(503, "The server ends before it could compute the request; send it again.")
 
 _ENDED_KEPT: Final = 64
 
@@ -158,10 +159,18 @@ class Batcher:
             if ticket.deadline <= now:
                 self._expire(ticket)
 
+    def give_up(self) -> None:
+        """Answer all that are still open, since the server ends."""
+        for ticket in [*self._queue.tickets, *self._running]:
+            self._abandon(ticket, STOPPED)
+
     def _expire(self, ticket: Ticket) -> None:
+        self._abandon(ticket, EXPIRED)
+
+    def _abandon(self, ticket: Ticket, reason: Failure) -> None:
         if not ticket.ended:
             self.cancel(ticket)
-            ticket.deliver(EXPIRED, Timings(time.perf_counter() - ticket.since, 0.0))
+            ticket.deliver(reason, Timings(time.perf_counter() - ticket.since, 0.0))
 
     def _plan_wake(self) -> None:
         # One turn of the loop later, so that all requests that came in this turn share a batch.

@@ -96,7 +96,10 @@ class Lifecycle:
         life = self._loop.create_task(self._load_and_meter())
         try:
             await self._stop.wait()
-            await self._http.stop(self._settings.drain_timeout_seconds, self._hurry)
+            await self._http.finish(self._settings.drain_timeout_seconds, self._hurry)
+            if self._state.model is not None:
+                self._state.model.batcher.give_up()
+            await self._http.close()
         finally:
             life.cancel()
             gc.unfreeze()

@@ -45,14 +45,18 @@ class _State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests ahead only as far as one piece of input goes, and answers them one after the other."""
+    """Reads requests ahead only as far as one piece of input goes, and answers them one after the other.
+
+    `active_at` is the loop's time when it was made or last became idle.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._state = _State.IDLE
-        self._deadline = self._loop.time() + _IDLE_SECONDS
+        self.active_at = self._loop.time()
+        self._deadline = self.active_at + _IDLE_SECONDS
         self._write_deadline: float | None = None
         self._unsent_bytes = 0
         self._open: Exchange | None = None
@@ -249,7 +253,8 @@ class Connection(asyncio.Protocol):
             self._end()
             return
         if self._state is _State.IDLE:
-            self._deadline = self._loop.time() + _IDLE_SECONDS
+            self.active_at = self._loop.time()
+            self._deadline = self.active_at + _IDLE_SECONDS
         if self._pending:
             self._advance()
         if self._paused and not self._pending:

@@ -15,6 +15,7 @@ from modelservice_workers.serving.http.messages import Exchange, Reply
 _BACKLOG: Final = 2048
 _SWEEP_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.01
+_QUIET_SECONDS: Final = 1.0
 
 
 class HttpServer:
@@ -39,20 +40,28 @@ class HttpServer:
         """Let each connection end with its next answer; still accepts."""
         self._service.draining = True
 
-    async def stop(self, timeout_seconds: float, hurry: asyncio.Event) -> None:
-        """Accept no more, wait for open requests until the timeout or `hurry`, close everything."""
+    async def finish(self, timeout_seconds: float, hurry: asyncio.Event) -> None:
+        """Accept no more and wait for open requests until the timeout or `hurry`.
+
+        An idle connection is closed once it has been quiet for a while: the first request of a new one may be on its
+        way, and a client that is closed on then cannot know whether it was computed.
+        """
         self._service.draining = True
         if self._server is not None:
             self._server.close()
+        loop = asyncio.get_running_loop()
         connections = self._service.connections
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
-        while connections and not hurry.is_set() and asyncio.get_running_loop().time() < deadline:
+        deadline = loop.time() + timeout_seconds
+        while connections and not hurry.is_set() and loop.time() < deadline:
             for connection in list(connections):
-                if connection.idle:
+                if connection.idle and loop.time() - connection.active_at >= _QUIET_SECONDS:
                     connection.close()
             with suppress(TimeoutError):
                 await asyncio.wait_for(hurry.wait(), _LOOK_SECONDS)
-        for connection in list(connections):
+
+    async def close(self) -> None:
+        """Close every connection now."""
+        for connection in list(self._service.connections):
             connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
