@@ -8,9 +8,9 @@ from typing import Final
 
 from modelservice_workers.common.artifacts import MANIFEST_NAME
 from modelservice_workers.common.errors import ArtifactError
+from modelservice_workers.common.weightfiles import INDEX_LIMIT_BYTES, read_index
 from modelservice_workers.download.listing import RemoteFile
 from modelservice_workers.download.selection import SAFETENSORS_INDEX, select
-from modelservice_workers.download.weights import read_index
 from modelservice_workers.inspection.configuration import read_configuration
 from modelservice_workers.inspection.facts import Facts, Weights
 from modelservice_workers.inspection.gguf import read_gguf
@@ -19,7 +19,6 @@ from modelservice_workers.inspection.program import read_program
 from modelservice_workers.inspection.tensors import read_tensors
 
 _MOST_FILES: Final = 10_000
-_INDEX_LIMIT_BYTES: Final = 100 << 20
 _SUFFIXES: Final = {
     ".safetensors": "safetensors",
     ".gguf": "gguf",
@@ -53,7 +52,7 @@ def _choose(directory: Path) -> tuple[str, tuple[str, ...]]:
     files.pop(MANIFEST_NAME, None)
     index = next((name for name in sorted(files) if name.endswith(SAFETENSORS_INDEX) and "/" not in name), None)
     shards: set[str] = set()
-    if index is not None and files[index] <= _INDEX_LIMIT_BYTES:
+    if index is not None and files[index] <= INDEX_LIMIT_BYTES:
         shards = set(read_index((directory / index).read_bytes(), index).values())
     chosen = select((RemoteFile(name, size) for name, size in files.items()), shards)
     return chosen.format, tuple(sorted(chosen.weights))
