@@ -54,6 +54,7 @@ RESOURCES = {
         Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim"),
         Resource("apps", "v1", "deployments", "Deployment"),
         Resource("batch", "v1", "jobs", "Job"),
+        Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
         Resource("coordination.k8s.io", "v1", "leases", "Lease"),
         Resource(
             "admissionregistration.k8s.io",

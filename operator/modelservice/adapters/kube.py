@@ -24,6 +24,7 @@ from modelservice.ports import RESOURCES, Answer, Connection, Listing, Object, R
 JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
 
 TIMEOUT_SECONDS = 30
 CONNECT_SECONDS = 5
@@ -138,6 +139,13 @@ class Kube:
         """Send a JSON patch."""
         path = RESOURCES[kind].path(namespace, name)
         return await self._send("PATCH", path, {"fieldManager": manager}, list(operations), JSON_PATCH)
+
+    async def patch_merge(
+        self, kind: str, namespace: str, name: str, patch: Mapping[str, Any], *, manager: str
+    ) -> Answer:
+        """Send a JSON merge patch."""
+        path = RESOURCES[kind].path(namespace, name)
+        return await self._send("PATCH", path, {"fieldManager": manager}, dict(patch), MERGE_PATCH)
 
     async def delete(
         self,

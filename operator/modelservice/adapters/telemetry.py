@@ -30,6 +30,7 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
+    buckets: tuple[float, ...] = QUICK
 
 
 REQUESTS = (
@@ -63,7 +64,8 @@ KIT = (
 class Telemetry:
     """Holds metrics and implements kit.meter.Meter; an undeclared name raises KeyError."""
 
-    def __init__(self, *more: Metric, kit: Iterable[Metric] = KIT) -> None:
+    def __init__(self, *more: Metric, kit: Iterable[Metric] = KIT, prefix: str = PREFIX) -> None:
+        self._prefix = prefix
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._counters: dict[str, Counter] = {}
@@ -74,7 +76,7 @@ class Telemetry:
 
     def declare(self, metric: Metric) -> None:
         """Add a metric."""
-        name = PREFIX + metric.name
+        name = self._prefix + metric.name
         match metric.kind:
             case "counter":
                 self._counters[metric.name] = Counter(name, metric.help, metric.labels, registry=self.registry)
@@ -82,7 +84,7 @@ class Telemetry:
                 self._gauges[metric.name] = Gauge(name, metric.help, metric.labels, registry=self.registry)
             case "histogram":
                 self._histograms[metric.name] = Histogram(
-                    name, metric.help, metric.labels, registry=self.registry, buckets=QUICK
+                    name, metric.help, metric.labels, registry=self.registry, buckets=metric.buckets
                 )
 
     def expose(self, families: Sequence[gauges.Gauge], read: Callable[[], Iterable[gauges.Reading]]) -> None:
@@ -108,6 +110,12 @@ class Telemetry:
         """Drop the series of an object that is gone."""
         gauge = self._gauges[name]
         gauge.remove_by_labels(labels)
+
+    def forget(self, **labels: str) -> None:
+        """Drop every series that has all these labels: what they name is gone."""
+        for metric in (*self._counters.values(), *self._gauges.values(), *self._histograms.values()):
+            if labels.keys() <= set(metric._labelnames):  # noqa: SLF001 - it has no other way to ask
+                metric.remove_by_labels(labels)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format."""

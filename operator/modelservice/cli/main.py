@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeVar
 
 from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
@@ -13,8 +14,11 @@ from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
 from modelservice.cli import cost, ledger, ungate
 from modelservice.cli.fuse import FuseProcess
+from modelservice.cli.gateway import GatewayProcess
 from modelservice.kit.leader import LeaseLost
-from modelservice.settings import Settings, SettingsError
+from modelservice.settings import GatewaySettings, ProcessSettings, Settings, SettingsError
+
+S = TypeVar("S", bound=ProcessSettings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="run the operator; settings come from MODELSERVICE_* in the environment")
     commands.add_parser("fuse", help="run the fuse, which stops pods that are not paid for when the operator does not")
+    commands.add_parser("gateway", help="run the gateway, which passes requests on and wakes services that are parked")
     ungate.add_arguments(
         commands.add_parser("ungate", help="break-glass: let one pod run although no money is held for it")
     )
@@ -32,9 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "run":
-            return serve("operator", app.run)
+            return serve("operator", Settings, app.run)
         case "fuse":
-            return serve("fuse", lambda settings: FuseProcess(settings).run())
+            return serve("fuse", Settings, lambda settings: FuseProcess(settings).run())
+        case "gateway":
+            return serve("gateway", GatewaySettings, lambda settings: GatewayProcess(settings).run())
         case "ungate":
             return act(ungate.run(parsed))
         case "ledger":
@@ -46,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
 
 
-def serve(what: str, run: Callable[[Settings], Coroutine[object, object, None]]) -> int:
-    """Run the operator or the fuse until it is told to stop."""
+def serve(what: str, kind: type[S], run: Callable[[S], Coroutine[object, object, None]]) -> int:
+    """Run the operator, the fuse or the gateway until it is told to stop."""
     try:
-        settings = Settings.from_environment()
+        settings = kind.from_environment()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

@@ -121,3 +121,23 @@ def test_exposed_gauges_are_read_at_each_scrape_and_vanish_with_their_readings()
 def test_a_gauge_cannot_take_the_name_of_a_metric() -> None:
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Telemetry().expose((Gauge("leader", "Again."),), list)
+
+
+def test_all_series_of_what_is_gone_go_and_the_others_stay() -> None:
+    telemetry = Telemetry(
+        Metric("asked_total", "Asked.", ("service", "code"), "counter"),
+        Metric("seconds", "Seconds.", ("service",), "histogram", (0.5, 1.0)),
+        Metric("open", "Open."),
+        kit=(),
+        prefix="gate_",
+    )
+    for service in ("a", "b"):
+        telemetry.count("asked_total", service=service, code="200")
+        telemetry.observe("seconds", 0.7, service=service)
+    telemetry.set("open", 1)
+    telemetry.forget(service="a")
+    text = telemetry.render().decode()
+    assert 'service="a"' not in text
+    assert 'gate_asked_total{code="200",service="b"} 1.0' in text
+    assert 'gate_seconds_bucket{le="1.0",service="b"} 1.0' in text
+    assert "gate_open 1.0" in text

@@ -9,6 +9,8 @@ import yaml
 from modelservice.adapters.telemetry import KIT, PREFIX
 from modelservice.app import METRICS
 from modelservice.cli.fuse import METRICS as FUSE
+from modelservice.cli.gateway import METRICS as GATEWAY
+from modelservice.cli.gateway import PREFIX as GATEWAY_PREFIX
 from modelservice.domain.gauges import GAUGES
 
 REPO = Path(__file__).resolve().parents[3]
@@ -37,6 +39,10 @@ def test_every_metric_of_the_work_is_listed() -> None:
 
 def test_every_metric_of_the_fuse_is_listed() -> None:
     assert rows("Fuse") == [(f"`{PREFIX}{m.name}`", m.kind, labels(m.labels), m.help) for m in FUSE]
+
+
+def test_every_metric_of_the_gateway_is_listed() -> None:
+    assert rows("Gateway") == [(f"`{GATEWAY_PREFIX}{m.name}`", m.kind, labels(m.labels), m.help) for m in GATEWAY]
 
 
 def test_every_alert_is_listed() -> None:

@@ -1,4 +1,4 @@
-"""docs/reference/settings.md lists every value of the chart and every variable of the operator with its default."""
+"""docs/reference/settings.md lists every value of the chart and every variable of operator and gateway."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from modelservice.settings import PREFIX, Settings
+from modelservice.settings import PREFIX, GatewaySettings, Settings
 
 REPO = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `([\w.]+)` \| (.*?) \| .*\. \|$")
@@ -53,3 +53,8 @@ def test_every_variable_of_the_operator_is_listed_with_its_default() -> None:
     listed.pop(f"{PREFIX}IDENTITY")
     defaults.pop(f"{PREFIX}IDENTITY")
     assert listed == defaults
+
+
+def test_every_variable_of_the_gateway_is_listed_with_its_default() -> None:
+    defaults = {PREFIX + name.upper(): text(field.default) for name, field in GatewaySettings.model_fields.items()}
+    assert rows("Environment of the gateway") == defaults
