@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from modelservice.controllers.world import World
-from modelservice.domain.history import decode_history, encode_history, record
+from modelservice.domain.history import WEEK, decode_history, encode_history, record
 from modelservice.kit.errors import ApiError, NotFound
 from modelservice.ports import KubeClient, Object
 from modelservice.render.labels import API_VERSION, MANAGER
@@ -39,7 +39,10 @@ class Historian:
             await self.world.clock.sleep(self.every if recorded else self.every / 60)
 
     async def keep(self) -> bool:
-        """One record of all budgets that the book knows; False while there is none to make."""
+        """One record of all budgets that the book knows, or knew in the last week; False while there is none to make.
+
+        A budget that is deleted and made anew goes on from what it has cost.
+        """
         if self._stored is None:
             await self._read()
         book, now = self.world.book, self.world.now()
@@ -47,7 +50,8 @@ class Historian:
             return False
         at = max(now, book.time)
         history = {}
-        for policy in sorted({account.policy for account in book.accounts}):
+        lately = {name for name, series in self.world.history.items() if any(series.costs[-WEEK:])}
+        for policy in sorted({account.policy for account in book.accounts} | lately):
             accounts = book.accounts_of(policy)
             posted = {account.start: book.posted(account, at) for account in accounts}
             history[policy] = record(self.world.history.get(policy), accounts, posted, at)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from modelservice.controllers.historian import NAME, Historian
 from modelservice.controllers.world import World
-from modelservice.domain.history import Series, encode_history
+from modelservice.domain.history import WEEK, Series, encode_history
 from modelservice.domain.integrity import Freeze
 from modelservice.kit.errors import Conflict, NotFound
 from modelservice.ports import Answer, KubeClient, Object
@@ -104,10 +104,24 @@ async def test_nothing_is_recorded_from_a_book_that_is_frozen_or_not_read() -> N
     assert (shelf.writes, keeper.world.history) == ([], {})
 
 
-async def test_budgets_that_are_gone_are_dropped() -> None:
-    shelf = Shelf()
-    keeper = historian(shelf)
+async def test_a_budget_that_is_gone_is_kept_for_a_week_and_goes_on_when_it_is_made_anew() -> None:
+    keeper = historian(Shelf())
+    await keeper.keep()
+    keeper.world.saw_date(NOW + HOUR)
     await keeper.keep()
     keeper.world.book = replace(book_of(), accounts=book_of().accounts[:1])
+    keeper.world.saw_date(NOW + 10 * HOUR)
     await keeper.keep()
+    assert keeper.world.history["team/monthly"].costs == (4_600_001, *[0] * 9)
+    anew = replace(book_of().accounts[1], start=NOW + 10 * HOUR, lines=())
+    keeper.world.book = replace(book_of(), accounts=(*book_of().accounts[:1], anew))
+    keeper.world.saw_date(NOW + 11 * HOUR)
+    await keeper.keep()
+    assert keeper.world.history["team/monthly"].costs == (4_600_001, *[0] * 9, 4_600_001)
+
+    keeper.world.book = replace(book_of(), accounts=book_of().accounts[:1])
+    for hours in (11 + WEEK, 12 + WEEK):
+        assert "team/monthly" in keeper.world.history
+        keeper.world.saw_date(NOW + hours * HOUR)
+        await keeper.keep()
     assert list(keeper.world.history) == ["team/daily"]
