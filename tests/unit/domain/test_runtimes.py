@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from modelservice.domain.demand import Scaling
 from modelservice.domain.runtimes import Choice, accelerators, choose, format_of
 from modelservice.domain.specs import (
     ClaimPath,
+    Download,
     Format,
     Inference,
     Model,
@@ -73,6 +75,20 @@ def refused(one: Service, *runtimes: Runtime, pools: tuple[Pool, ...] = BOTH) ->
 )
 def test_the_format_of_a_file_is_known_by_the_end_of_its_name(path: str, name: str) -> None:
     assert format_of(service(path)) == (name, f"the end of pvc://models/{path}")
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("hf://org/name", "huggingface"),
+        ("hf://org/name@v1", "huggingface"),
+        ("hf://org/name/q4.gguf", "gguf"),
+        ("s3://bucket/models/a.onnx", "onnx"),
+        ("s3://bucket/models/a", ""),
+    ],
+)
+def test_a_repository_of_the_hub_is_known_by_its_address_and_a_file_of_it_by_its_end(uri: str, name: str) -> None:
+    assert format_of(replace(service(), model=Model(Download(uri))))[0] == name
 
 
 def test_what_the_service_declares_comes_before_the_name_of_the_file() -> None:
