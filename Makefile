@@ -32,7 +32,7 @@ property: setup ## the property tests with N random examples: make property N=50
 mutants: setup ## break the book's rules one by one: each must be noticed, and by which seed
 	@PYTHONPATH=operator $(VENV)/python -m tests.property.mutants
 
-bench: setup ## figures of one area as JSON lines: make bench AREA=serving, AREA=ledger
+bench: setup ## figures of one area as JSON lines: make bench AREA=serving, AREA=ledger, AREA=gateway
 	@PYTHONPATH=operator:scripts $(if $(filter ledger,$(AREA)),.venv,.venv-workers)/bin/python -m tests.bench.$(or $(AREA),serving)
 
 demo: setup ## train, serve, scale and budget one model on a local cluster
