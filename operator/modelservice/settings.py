@@ -96,7 +96,7 @@ class GatewaySettings(ProcessSettings):
     #: The largest body of a request.
     max_body_bytes: int = Field(default=64 * 2**20, ge=0, le=2**40)
     #: How much of a body is read before a replica is asked; a request that fits can be sent to a second one.
-    kept_body_bytes: int = Field(default=2**20, ge=0, le=2**20)
+    kept_body_bytes: int = Field(default=2**20, ge=1024, le=2**20)
     #: The same for all requests together.
     kept_total_bytes: int = Field(default=256 * 2**20, ge=0, le=2**40)
     #: How long a client's connection may lie idle.

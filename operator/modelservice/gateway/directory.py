@@ -31,7 +31,7 @@ class Target:
 
     Attributes:
         waiting: futures of held requests, done when there may be a replica.
-        wake_asked_at: monotonic seconds of the latest request to wake it since a replica was ready, None without one.
+        wake_asked_at: monotonic seconds of the latest request to wake it since its replicas changed, None without one.
     """
 
     service: Service
@@ -66,7 +66,7 @@ class Target:
         """Take in which replicas of a track are ready; returns those that are not any more."""
         before = self.replicas[track]
         self.replicas[track] = {address: before.get(address) or Replica(address, track) for address in addresses}
-        if any(address not in before for address in addresses):
+        if self.replicas[track].keys() != before.keys():
             self.wake_asked_at = None
             self.tell()
         return [one for address, one in before.items() if address not in self.replicas[track]]

@@ -14,6 +14,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.streams import StreamReader
 
 from modelservice.gateway.headers import answer_head, has_length
+from modelservice.gateway.refusals import Refused
 from modelservice.gateway.upstream import Answer, Broken
 
 EMPTY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))
@@ -46,7 +47,7 @@ async def pass_on(
 ) -> web.StreamResponse:
     """Write an answer to the client, which may take `patience` seconds for each part.
 
-    Raises BrokeOff and ClientGone; the connection to the client is of no use then.
+    Raises Refused while nothing is written, then BrokeOff and ClientGone: the connection to the client is of no use then.
     """
     message, content = answer.message, answer.content
     is_empty = request.method == "HEAD" or message.code in EMPTY
@@ -59,7 +60,10 @@ async def pass_on(
     elif request.version < HttpVersion11:
         more = (*more, b"Connection: keep-alive")
     head = answer_head(message.code, message.reason, message.raw_headers, request_id=request_id, more=more)
-    part = content.read_nowait()
+    try:
+        part = content.read_nowait()
+    except Broken as error:
+        raise Refused(502, f"The replica broke off its answer ({error}).") from error
     try:
         while True:
             ended = is_empty or content.at_eof()

@@ -76,6 +76,19 @@ async def test_each_time_without_a_replica_wakes_anew() -> None:
             stage.ready()
 
 
+async def test_a_wake_that_is_seen_after_the_replica_came_does_not_count_for_the_next_time_without_one() -> None:
+    async with staged() as stage:
+        await stage.replica(A)
+        stage.show(model_service(minimum=0))
+        stage.ready(A)
+        stage.show(model_service(minimum=0, annotations={"modelservice.dev/wake-requested-at": "2026-01-01T00:00:00Z"}))
+        stage.ready()
+        asked = asyncio.create_task(stage.ask())
+        await until("it to be woken", lambda: stage.operator.patches)
+        stage.ready(A)
+        assert (await asked).status == 200
+
+
 async def test_another_gateways_wake_counts() -> None:
     async with staged() as stage:
         await stage.replica(A)
