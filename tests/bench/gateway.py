@@ -2,7 +2,8 @@
 
     PYTHONPATH=operator:scripts .venv-workers/bin/python -m tests.bench.gateway [--seconds 2] [--rounds 3]
 
-All three stand all the time, one process each, and rounds go through them in turn; medians of the rounds count. Without
+All three stand all the time, one process each, and rounds go through them in turn; medians of the rounds count. What
+the gateway and nginx compute for a request (`processor`) depends least on what else the machine does. Without
 nginx (the package of that name) its figures are left out. Then: how many bytes of memory a held request takes, and how
 even three rules spread requests over replicas, which needs no server.
 Prints a JSON object a line.
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from modelservice.gateway.balance import Replica, Track, Turns
@@ -71,8 +72,8 @@ def gateway(worker: int) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def nginx(program: str, worker: int, directory: Path) -> Iterator[int]:
-    """nginx with one process, as a reverse proxy that keeps its connections."""
+def nginx(program: str, worker: int, directory: Path) -> Iterator[tuple[int, int]]:
+    """nginx with one process that works, as a reverse proxy that keeps its connections; gives port and process id."""
     port = free_port()
     configuration = directory / "nginx.conf"
     configuration.write_text(NGINX.format(directory=directory, worker=worker, port=port))
@@ -87,23 +88,38 @@ def nginx(program: str, worker: int, directory: Path) -> Iterator[int]:
                 time.sleep(0.05)
             else:
                 sys.exit(f"nginx did not start: {(directory / 'nginx.log').read_text()[-1000:]}")
-            yield port
+            yield port, process.pid
         finally:
             process.terminate()
 
 
-def compare(ports: dict[str, int], options: argparse.Namespace) -> None:
-    """Measure all in turn and report the gateway beside each of the others."""
+def processor_seconds(process: int) -> float:
+    """What a process and its children have computed so far."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if process in (int(path.parent.name), int(fields[1])):
+                total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def compare(ports: dict[str, int], processes: dict[str, int], options: argparse.Namespace) -> None:
+    """Measure all in turn and report the gateway beside each of the others; `processes` are of those in between."""
     requests = [
         one.replace(b"Host: bench", f"Host: {READY}.bench".encode()) for one in make_requests(OWN, "mlp", options.seed)
     ]
     found: dict[tuple[str, int], list[Round]] = defaultdict(list)
+    computed: dict[tuple[str, int], float] = defaultdict(float)
     for port in ports.values():
         measure(port, requests, 16, WARM_SECONDS)
     for _ in range(options.rounds):
         for concurrency in CONCURRENCIES:
             for name, port in ports.items():
+                before = processor_seconds(processes[name]) if name in processes else 0.0
                 found[name, concurrency].append(measure(port, requests, concurrency, options.seconds))
+                if name in processes:
+                    computed[name, concurrency] += processor_seconds(processes[name]) - before
     for concurrency in CONCURRENCIES:
         own = found["gateway", concurrency]
         count = sum(len(each.latencies) for each in own)
@@ -117,6 +133,12 @@ def compare(ports: dict[str, int], options: argparse.Namespace) -> None:
             for share in (0.50, 0.99):
                 times = [statistics.median(each.percentile_ms(share) for each in rounds) for rounds in (own, other)]
                 report(f"{figure}_p{share * 100:.0f}", times[0], "ms", (told, times[1]), count=count, seed=options.seed)
+            if name in processes:
+                costs = [
+                    1000 * computed[one, concurrency] / sum(len(each.latencies) for each in found[one, concurrency])
+                    for one in ("gateway", name)
+                ]
+                report(f"{figure}_processor", costs[0], "ms", (told, costs[1]), count=count, seed=options.seed)
 
 
 def hold(port: int, process: int, seed: int) -> None:
@@ -197,12 +219,12 @@ def main() -> None:
         subprocess.run([sys.executable, str(Path(__file__).parent / "benchmodels.py"), name], check=True)
         worker = stack.enter_context(start(OWN, Path(), directory / "mlp.pt2", 0))
         own, process = stack.enter_context(gateway(worker))
-        ports = {"worker directly": worker, "gateway": own}
+        ports, processes = {"worker directly": worker, "gateway": own}, {"gateway": process}
         if program := shutil.which("nginx"):
-            ports["nginx"] = stack.enter_context(nginx(program, worker, directory))
+            ports["nginx"], processes["nginx"] = stack.enter_context(nginx(program, worker, directory))
         else:
             print("nginx is not installed, so its figures are left out: apt-get install nginx", file=sys.stderr)
-        compare(ports, options)
+        compare(ports, processes, options)
         hold(own, process, options.seed)
 
 

@@ -47,7 +47,7 @@ async def pass_on(
 ) -> web.StreamResponse:
     """Write an answer to the client, which may take `patience` seconds for each part.
 
-    Raises Refused while nothing is written, then BrokeOff and ClientGone: the connection to the client is of no use then.
+    Raises Refused while nothing is written, then BrokeOff and ClientGone: the client has to be cut off then.
     """
     message, content = answer.message, answer.content
     is_empty = request.method == "HEAD" or message.code in EMPTY
