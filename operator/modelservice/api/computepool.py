@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from modelservice.api.fields import (
     API_VERSION,
     ATOMIC,
+    SET,
     Count,
     Currency,
     Generation,
@@ -27,6 +28,8 @@ from modelservice.api.fields import (
 )
 from modelservice.api.meta import Conditions, ObjectMeta
 
+Feature = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")]
+
 
 class PoolAccelerator(Shape):
     """The accelerator of each node."""
@@ -36,7 +39,18 @@ class PoolAccelerator(Shape):
             (
                 "self.type == 'CPU' ? !has(self.resourceName) : has(self.resourceName)",
                 "accelerator.resourceName must be set for GPU and TPU, and must not be set for CPU.",
-            )
+            ),
+            (
+                "!has(self.memory) || quantity(self.memory).compareTo(quantity('1Gi')) >= 0",
+                (
+                    "accelerator.memory must be at least 1Gi: it is the memory of one device that can be used, "
+                    "for example 22Gi."
+                ),
+            ),
+            (
+                "!has(self.topology) || self.type == 'TPU'",
+                "accelerator.topology must be set for TPU only.",
+            ),
         )
     )
 
@@ -46,6 +60,30 @@ class PoolAccelerator(Shape):
     ] = None
     resource_name: Annotated[
         Qualified | None, Field(description="The extended resource that pods request, for example nvidia.com/gpu.")
+    ] = None
+    memory: Annotated[
+        Quantity | None,
+        Field(
+            description="The memory of one device that can be used, for example 22Gi of an L4; modelservice plan tells "
+            "by it which models fit."
+        ),
+    ] = None
+    features: Annotated[
+        tuple[Feature, ...],
+        Field(
+            max_length=32,
+            description="What its devices can compute with, for example BF16 and FP8, or a CPU's avx512_bf16; empty "
+            "means that it is not known.",
+        ),
+        SET,
+    ] = ()
+    topology: Annotated[
+        str | None,
+        Field(
+            max_length=15,
+            pattern=r"^[1-9][0-9]{0,3}(x[1-9][0-9]{0,3}){1,2}$",
+            description="How the chips of a TPU slice are laid out, for example 2x4.",
+        ),
     ] = None
 
 

@@ -59,6 +59,7 @@ from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Outcome, Published, Record
 
 SCHEME = "pvc://"
+LEAST_DEVICE = 1 << 30
 
 
 def service_of(obj: ModelService) -> Service:
@@ -74,6 +75,7 @@ def service_of(obj: ModelService) -> Service:
         training=_training(spec.training) if spec.training else None,
         labels=dict(meta.labels),
         priority=Priority(spec.priority),
+        parameter_count=(spec.model.parameter_count or "") if spec.model else "",
     )
 
 
@@ -209,7 +211,19 @@ def pool_of(obj: ComputePool, tariff: Tariff) -> Pool:
         margin_percent=spec.billing.margin_percent,
         billing=_billing(spec.billing),
         start_seconds=spec.start_seconds,
+        device_memory=_device_memory(spec.accelerator.memory),
+        features=spec.accelerator.features,
+        topology=spec.accelerator.topology or "",
     )
+
+
+def _device_memory(given: str | None) -> int:
+    memory = whole("memory", given) if given is not None else 0
+    if given is not None and memory < LEAST_DEVICE:
+        raise ValueError(
+            f"accelerator.memory is {given}, and no device has less than 1Gi: write its memory, such as 22Gi."
+        )
+    return memory
 
 
 def policy_of(obj: BudgetPolicy | ClusterBudgetPolicy) -> Policy:

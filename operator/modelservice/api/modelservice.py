@@ -88,6 +88,15 @@ class Model(Shape):
             "the pod's data and network."
         ),
     ] = "Deny"
+    parameter_count: Annotated[
+        str | None,
+        Field(
+            max_length=16,
+            pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?[KMBT]$",
+            description="How many parameters it has, for example 7B; modelservice plan uses it where it cannot look "
+            "into the files.",
+        ),
+    ] = None
 
 
 class ConfigMapRef(Shape):

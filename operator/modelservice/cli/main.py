@@ -12,7 +12,7 @@ from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
 from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
-from modelservice.cli import cost, ledger, ungate
+from modelservice.cli import cost, ledger, plan, ungate
 from modelservice.cli.fuse import FuseProcess
 from modelservice.cli.gateway import GatewayProcess
 from modelservice.kit.leader import LeaseLost
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("version", help="print the version")
     cost.add_parser(commands)
     ledger.add_parser(commands)
+    plan.add_parser(commands)
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "run":
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return act(ledger.run(parsed))
         case "cost":
             return cost.report(parsed)
+        case "plan":
+            return plan.run(parsed)
         case _:
             print(__version__)
             return 0

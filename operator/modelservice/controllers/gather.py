@@ -27,6 +27,7 @@ from modelservice.api.modelservice import ModelService
 from modelservice.controllers.downloads import known
 from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
 from modelservice.controllers.world import World
+from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.conditions import Problem
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import select
@@ -96,23 +97,6 @@ class Rules:
 
     budget_required: bool = False
     cost_labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What the platform and the teams have written, as of one pass."""
-
-    pools: Mapping[str, Pool]
-    runtimes: Mapping[str, Runtime]
-    policies: tuple[Policy, ...]
-
-    def currencies(self, origin: Origin, role: Role) -> dict[str, set[str]]:
-        """Those of the budgets that must have the money for such pods, by pool."""
-        binding = [policy for policy in self.policies if policy.binds]
-        return {
-            pool: {policy.currency for policy in binding if policy.scope.covers(origin, role.value, pool)}
-            for pool in self.pools
-        }
 
 
 def catalogue(world: World) -> Catalogue:

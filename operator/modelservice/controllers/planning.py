@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.downloads import hold_back
-from modelservice.controllers.gather import Catalogue, Draft, Rules, catalogue, prepare, snapshot
+from modelservice.controllers.gather import Draft, Rules, catalogue, prepare, snapshot
 from modelservice.controllers.observation import downloading
 from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read, read_downloads
 from modelservice.controllers.world import World, service_name
+from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.codec import DamagedBookError
 from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
 from modelservice.domain.forecast import forecast

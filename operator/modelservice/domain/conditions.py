@@ -239,10 +239,10 @@ def _short(facts: Facts) -> Condition | None:
         )
         return Condition("BudgetAdmitted", "False", "ThresholdReached", text)
     if facts.refused is not None:
-        return _relieved(_refusal(facts.refused), facts.relief)
+        return _relieved(judge_refusal(facts.refused), facts.relief)
     if facts.expiring is not None:
         refused = Refused(facts.expiring, max(0, facts.wanted - facts.funded - facts.training_held))
-        return _relieved(_refusal(refused), facts.relief)
+        return _relieved(judge_refusal(refused), facts.relief)
     return None
 
 
@@ -290,7 +290,8 @@ def _held(facts: Facts) -> Condition:
     return Condition("BudgetAdmitted", "True", "FloorUnfundable" if lack else "Held", f"{text}.")
 
 
-def _refusal(refused: Refused) -> Condition:
+def judge_refusal(refused: Refused) -> Condition:
+    """BudgetAdmitted of a service some of whose pods are refused."""
     why = refused.why
     what = f"{_count(refused.pods, 'pod')} refused" if refused.pods else "What runs goes on by break-glass alone"
     need, have = f"{format_amount(why.need)} {why.currency}", f"{format_amount(why.have)} {why.currency}"

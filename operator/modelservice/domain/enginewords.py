@@ -1,4 +1,4 @@
-"""How an engine is told to serve, read from the words of its command line (options of vLLM)."""
+"""How an engine is told to serve, read from the words of its command line (options of vLLM and llama.cpp)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from modelservice.domain.estimator import Terms
 
 WHOLE = {
     "--max-model-len": "context",
+    "--ctx-size": "context",
     "--max-num-batched-tokens": "batched_tokens",
     "--max-num-seqs": "sequences",
     "--tensor-parallel-size": "tensor",

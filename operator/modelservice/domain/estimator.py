@@ -32,6 +32,8 @@ LARGE_DEVICE = 70 * GIB
 SMALL_SEQUENCES = 256
 ASSUMED_CONTEXT = 8192
 """Tokens of a sequence when neither the engine nor the model says how many."""
+SHORT_CONTEXT = 4096
+"""Tokens for which engines without continuous batching keep a cache unless they are told otherwise."""
 PADDING = 256
 UNFITTED_VISION = Fraction(5, 4)
 
@@ -147,6 +149,18 @@ def serve(
     sequences = left // sequence.likely if sequence.likely else 0
     tokens = left * context // sequence.likely if sequence.likely else 0
     return Serving(weights, activation, overhead, sequence, share, context, tokens, sequences)
+
+
+def hold(facts: ModelFacts, terms: Terms) -> Figure:
+    """What a process takes that loads a model and no more, on a CPU or on each device: weights and working memory.
+
+    A fifth more than the weights (Accelerate's documentation), and half a GiB for the process; at most as much again
+    while the weights are brought into another number format. Caches of models that generate count for one sequence.
+    """
+    weights = _weights(facts, terms).likely
+    spare = Figure(0, weights // 5 + GIB // 2, weights + 2 * GIB, Source.HEURISTIC)
+    context = terms.context or min(facts.context_limit or SHORT_CONTEXT, SHORT_CONTEXT)
+    return Figure.exactly(weights, facts.source) + spare + _sequence(facts, terms, context)
 
 
 def correction(facts: ModelFacts, terms: Terms, memory: int, cache: int) -> Figure:

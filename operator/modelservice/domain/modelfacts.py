@@ -79,6 +79,7 @@ class ModelFacts:
     quantization: str = ""
     cache: Cache | None = None
     notes: tuple[str, ...] = ()
+    format: str = ""
 
     @property
     def generates(self) -> bool:
@@ -142,4 +143,5 @@ def read_facts(document: object) -> ModelFacts:
         of("quantization", ""),
         cache,
         tuple(str(note) for note in notes or ()),
+        of("format", ""),
     )

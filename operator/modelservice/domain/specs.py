@@ -143,7 +143,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One ModelService."""
+    """One ModelService; `parameter_count` such as 7B, "" when it is not declared."""
 
     name: ServiceName
     uid: str
@@ -154,6 +154,7 @@ class Service:
     training: Training | None
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.STANDARD
+    parameter_count: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,8 @@ class Pool:
     """One ComputePool.
 
     `allocatable` is one node in integers of `quantities`, `tariff` what an hour of it costs; `resource` is the extended
-    resource of its accelerators.
+    resource of its accelerators. Of one device `device_memory` bytes can be used, 0 when that is not known; `features`
+    are what it computes with, `topology` is how the chips of a slice lie.
     """
 
     name: str
@@ -230,3 +232,6 @@ class Pool:
     margin_percent: int
     billing: Billing
     start_seconds: int
+    device_memory: int = 0
+    features: tuple[str, ...] = ()
+    topology: str = ""

@@ -33,6 +33,6 @@ def slice_of(topology: str, node_chips: int, requested: int | None = None) -> Sl
         )
     if requested is not None and requested != node_chips:
         raise ValueError(
-            f"the pod asks for {requested} chips; in topology {topology} each asks for the {node_chips} of its node"
+            f"topology {topology} gives each pod the {node_chips} chips of its node, and the pod asks for {requested}"
         )
     return Slice(chips, chips // node_chips)

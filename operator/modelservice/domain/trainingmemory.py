@@ -14,7 +14,7 @@ from enum import StrEnum
 from fractions import Fraction
 from math import ceil
 
-from modelservice.domain.memory import GIB, Figure
+from modelservice.domain.memory import GIB, Figure, gib
 from modelservice.domain.modelfacts import HALF, ModelFacts, Source
 
 STATES = 12
@@ -102,3 +102,10 @@ def _activations(facts: ModelFacts, run: Run) -> Figure:
     # The logits, their gradient and the softmax in 32 bits; fused losses keep a part of them.
     logits = tokens * facts.vocabulary * 10
     return Figure(kept, kept + logits, kept + 2 * logits, Source.CONFIG)
+
+
+def compare(facts: ModelFacts, devices: int) -> str:
+    """What each way to train likely takes on each of so many devices, weights shared out when there are several."""
+    stage = 3 if devices > 1 else 0
+    needs = {method: train(facts, Run(method, devices, stage)).likely for method in Method}
+    return ", ".join(f"{method} {gib(need)}" for method, need in needs.items())

@@ -16,8 +16,8 @@ from modelservice.domain.limits import Extra
 from modelservice.domain.money import format_amount
 from modelservice.domain.times import format_time
 from modelservice.domain.utilization import PoolUse
+from modelservice.render.texttable import WIDTH, align
 
-WIDTH = 100
 NAME_WIDTH = 48
 NOTHING = "No budget has an account here: choose another namespace, policy or period."
 
@@ -131,7 +131,7 @@ def _table(statement: Statement, by: By) -> str:
         sides += "r"
     told = [*say_terms(statement), *say_extras(statement), *say_forecast(statement)]
     extras = [line for text in told for line in wrap(text, WIDTH - 1)]
-    return "\n".join((f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *_align(rows, sides)))
+    return "\n".join((f"{title}  {statement.phase}", *_wrap(say_figures(statement)), *extras, "", *align(rows, sides)))
 
 
 def _refusals(denials: Sequence[Denial]) -> str:
@@ -142,7 +142,7 @@ def _refusals(denials: Sequence[Denial]) -> str:
         service, policy = shorten(denial.service, 26), shorten(denial.policy, 22)
         rows.append((service, policy, pods, denial.blocked_by, need, have, denial.currency))
     told = (f"{shorten(denial.service, 26)}: {text}" for denial in denials if (text := say_help(denial)))
-    return "\n".join((*_align(rows, "llrlrrl"), *(line for text in told for line in wrap(text, WIDTH - 1))))
+    return "\n".join((*align(rows, "llrlrrl"), *(line for text in told for line in wrap(text, WIDTH - 1))))
 
 
 def say_help(denial: Denial) -> str:
@@ -158,17 +158,7 @@ def _nodes(uses: Sequence[PoolUse]) -> str:
     costs, charged = column([use.costs for use in uses]), column([use.charged for use in uses])
     for use, cost, paid in zip(uses, costs, charged, strict=True):
         rows.append((shorten(use.pool, 28), str(use.nodes), cost, paid, use.currency, share(use.uncharged, use.costs)))
-    return "\n".join(_align(rows, "lrrrlr"))
-
-
-def _align(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(sides))]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, sides, strict=True)
-        padded = (cell.ljust(width) if side == "l" else cell.rjust(width) for cell, width, side in cells)
-        lines.append("  ".join(padded).rstrip())
-    return lines
+    return "\n".join(align(rows, "lrrrlr"))
 
 
 def _wrap(text: str) -> list[str]:

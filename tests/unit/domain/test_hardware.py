@@ -27,7 +27,7 @@ def test_c29_a_slice_takes_as_many_nodes_as_its_chips_fill(topology: str, node_c
         ("0x4", 4, None, "'0x4' is no topology"),
         ("2*4", 4, None, "'2*4' is no topology"),
         ("2x4", 16, None, "topology 2x4 has 8 chips, which nodes of 16 chips cannot share evenly"),
-        ("4x4", 4, 8, "the pod asks for 8 chips; in topology 4x4 each asks for the 4 of its node"),
+        ("4x4", 4, 8, "topology 4x4 gives each pod the 4 chips of its node, and the pod asks for 8"),
     ],
 )
 def test_c29_what_cannot_be_a_slice_is_refused_with_its_numbers(

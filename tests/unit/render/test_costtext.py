@@ -10,7 +10,8 @@ from modelservice.domain.forecast import Basis, Forecast
 from modelservice.domain.limits import Extra, Override
 from modelservice.domain.money import parse_amount
 from modelservice.domain.utilization import PoolUse
-from modelservice.render.costtext import NOTHING, WIDTH, as_csv, as_json, column, share, shorten, tables
+from modelservice.render.costtext import NOTHING, as_csv, as_json, column, share, shorten, tables
+from modelservice.render.texttable import WIDTH
 
 from tests.unit.domain.costbooks import AUGUST, JULY, NOW, UNITS, book_of, page_of
 

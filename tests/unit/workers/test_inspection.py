@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -11,6 +14,8 @@ from typing import Any
 
 import onnx
 import pytest
+from modelservice_workers.common.datatypenames import DATATYPES
+from modelservice_workers.common.datatypes import NUMPY_DTYPES
 from modelservice_workers.common.errors import ArtifactError
 from modelservice_workers.inspection.inspecting import inspect
 from modelservice_workers.inspection.text import describe
@@ -19,6 +24,7 @@ from modelservice_workers.main import run
 from tests.unit.workers.headers import dense, gguf, write_config, write_safetensors
 
 GIB = 2**30
+WORKERS = Path(__file__).resolve().parents[3] / "workers"
 LLAMA_8B = {
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": 4096,
@@ -391,6 +397,20 @@ def test_an_archive_that_says_it_is_huge_is_not_unpacked(tmp_path: Path) -> None
         archive.writestr("m/data/weights/model_weights_config.json", b" " * (80 << 20))
     with pytest.raises(ArtifactError, match=r"is no whole \.pt2 file"):
         inspect(path)
+
+
+def test_looking_needs_neither_torch_nor_numpy(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(gguf(GGUF, [], 0))
+    block = "import sys; sys.modules.update(dict.fromkeys(('torch', 'numpy', 'fsspec', 'huggingface_hub')))"
+    code = f"{block}; from modelservice_workers.main import run; sys.exit(run(sys.argv[1:], {{}}))"
+    words, found = [sys.executable, "-c", code, "inspect", str(path)], {**os.environ, "PYTHONPATH": str(WORKERS)}
+    done = subprocess.run(words, env=found, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_datatypes_are_those_that_arrays_can_have() -> None:
+    assert set(NUMPY_DTYPES) == DATATYPES
 
 
 def test_the_command_prints_a_document_or_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

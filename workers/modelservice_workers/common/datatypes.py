@@ -29,8 +29,6 @@ NUMPY_DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "BYTES": np.dtype(np.object_),
 }
 
-DATATYPES: Final = frozenset(NUMPY_DTYPES)
-
 FLOATS: Final = frozenset({"FP16", "BF16", "FP32", "FP64"})
 
 _EXPONENT: Final = 0x7F80

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from modelservice_workers.common.datatypes import DATATYPES
+from modelservice_workers.common.datatypenames import DATATYPES
 from modelservice_workers.common.errors import ArtifactError
 
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from modelservice_workers.common.datatypes import DATATYPES, Array
+from modelservice_workers.common.datatypenames import DATATYPES
+from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.oip.binarydata import read_binary
 from modelservice_workers.serving.oip.errors import RequestError
