@@ -29,12 +29,14 @@ class Replica:
     Attributes:
         in_flight: requests of this gateway that are open there.
         rests_until: monotonic seconds; until then it is left alone, because it refused a connection.
+        gone: whether it takes nothing new any more.
     """
 
     address: Address
     track: Track
     in_flight: int = 0
     rests_until: float = 0.0
+    gone: bool = False
 
 
 @dataclass(slots=True)

@@ -69,7 +69,10 @@ class Target:
         if self.replicas[track].keys() != before.keys():
             self.wake_asked_at = None
             self.tell()
-        return [one for address, one in before.items() if address not in self.replicas[track]]
+        lost = [one for address, one in before.items() if address not in self.replicas[track]]
+        for one in lost:
+            one.gone = True
+        return lost
 
 
 class Directory:

@@ -229,7 +229,7 @@ class Exchange:
             where = f"{replica.address.host}:{replica.address.port}"
             raise BrokeOff(f"Replica {where} broke off its answer ({error}).") from error
         finally:
-            answer.close()
+            answer.close(keep=not replica.gone)
 
     def _refuse(self, refused: Refused) -> web.StreamResponse:
         made = reply(refused, self._request.raw_path)

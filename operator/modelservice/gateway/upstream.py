@@ -45,15 +45,17 @@ class Answer:
     _connection: ResponseHandler
     _sending: asyncio.Task[None] | None
 
-    def close(self) -> None:
-        """Be done: the connection is kept when the answer was read whole, else it ends."""
+    def close(self, *, keep: bool = False) -> None:
+        """Be done: the connection may be kept when the answer was read whole, else it ends."""
         if self._sending is not None and not self._sending.done():
             self._sending.cancel()
             self._connection.abort()
         elif self._connection.should_close:
             self._connection.abort()
-        else:
+        elif keep:
             self._pool.keep(self._address, self._connection)
+        else:
+            self._connection.close()
 
 
 class Upstream:
