@@ -17,10 +17,12 @@ import pytest
 from aiohttp import web
 from cluster import Cluster
 from modelservice.adapters.kube import Kube
+from modelservice.domain.times import format_time
+from modelservice.kit.errors import NotFound
 
-from tests.cluster.conftest import FakeNodes, Runs, until
+from tests.cluster.conftest import FakeNodes, Runs, manifest, until
 from tests.cluster.plane import REPO
-from tests.cluster.scenes import Scene, policy, staged
+from tests.cluster.scenes import Scene, conditions, policy, staged
 
 CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -44,6 +46,7 @@ class Engines:
     running: dict[str, str] = field(default_factory=dict)
     waiting: float = 0.0
     silent: bool = False
+    answered: float | None = None
     port: int = 0
     prometheus: str = ""
 
@@ -52,7 +55,7 @@ class Engines:
             return web.Response(text="")
         pod = request.query["pod"]
         value = self.running.get(pod, str(self.share()))
-        served = time.monotonic() * REQUESTS_A_SECOND
+        served = time.monotonic() * REQUESTS_A_SECOND if self.answered is None else self.answered
         running = f'r_running{{model_name="m"}} {value}\nr_running_before {value}\n'
         return web.Response(text=f"{running}r_waiting 0\nr_total {served}\n")
 
@@ -194,3 +197,75 @@ async def test_a_prometheus_that_is_not_there_is_named(engines: Engines) -> None
     message = await scene.condition("chat", "ScalingActive", "False", "MetricsUnavailable")
     assert "127.0.0.1:1" in message
     await scene.ready("chat", 1)
+
+
+async def ask(scene: Scene, at: str) -> None:
+    """Ask for a replica as the gateway does."""
+    await scene.patch("ModelService", "chat", "/metadata/annotations", {"modelservice.dev/wake-requested-at": at})
+
+
+def gateway(scene: Scene, *addresses: str) -> dict[str, Any]:
+    """Where the gateway listens, as the slices of its Service would say."""
+    labels = {
+        "modelservice.dev/gateway": "true",
+        "kubernetes.io/service-name": "gateway",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
+    ends = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
+    ports = [{"name": "http", "port": 8000}]
+    kind, name = "discovery.k8s.io/v1", "gateway-abcde"
+    made = manifest(kind, "EndpointSlice", name, scene.namespace, labels=labels)
+    return {**made, "addressType": "IPv4", "ports": ports, "endpoints": ends}
+
+
+async def stands_in(scene: Scene, *addresses: str) -> None:
+    """Wait until the Service of the service leads to these gateways, or to none."""
+
+    async def seen() -> bool:
+        try:
+            found = await scene.get("EndpointSlice", "chat-gateway")
+        except NotFound:
+            return not addresses
+        return [end["addresses"][0] for end in found["endpoints"]] == list(addresses)
+
+    await until(f"the Service to lead to {addresses or 'no gateway'}", seen)
+
+
+async def test_an_idle_service_is_parked_at_zero_and_woken_by_a_request_as_far_as_money_goes(engines: Engines) -> None:
+    scene, engines.answered = engines.scene, 7.0
+    changed = [{"op": "add", "path": "/spec/startSeconds", "value": 2}]
+    await scene.kube.patch_json("ComputePool", "", scene.pool, changed, manager="tests")
+    await scene.operate()
+    await scene.create(gateway(scene, "10.0.0.1"))
+    idle = scaled(scene, most=2, scaleToZero={"idleSeconds": 2})
+    idle["spec"]["inference"]["minReplicas"] = 0
+    await scene.create(idle)
+    await stands_in(scene, "10.0.0.1")
+    await scene.ready("chat", 1)
+    await stands_in(scene)
+    await scene.condition("chat", "Ready", "True", "ScaledToZero")
+    found = await scene.ready("chat", 0)
+    assert "parkedAt" in found["status"]["scaleToZero"]
+    assert conditions(found)["Available"]["reason"] == "ScaledToZero"
+    (child,) = await scene.deployments("chat")
+    assert child["spec"]["replicas"] == 0
+    for harmless in ("yesterday", "2020-01-01T00:00:00Z", "2190-01-01T00:00:00Z"):
+        await ask(scene, harmless)
+    await desired(scene, 0)
+    assert await scene.pods("chat") == []
+    await stands_in(scene, "10.0.0.1")
+    moved = gateway(scene, "10.0.0.2", "10.0.0.3")["endpoints"]
+    await scene.patch("EndpointSlice", "gateway-abcde", "/endpoints", moved)
+    await stands_in(scene, "10.0.0.2", "10.0.0.3")
+    begun = time.monotonic()
+    await ask(scene, format_time(int(time.time())))
+    woken = await scene.ready("chat", 1)
+    print(f"woken and ready after {time.monotonic() - begun:.2f} s")
+    assert "wokenAt" in woken["status"]["scaleToZero"]
+    await stands_in(scene)
+    await scene.condition("chat", "Ready", "True", "ScaledToZero")
+    await scene.ready("chat", 0)
+    await scene.create(policy("team", scene.namespace, rate="0.50"))
+    await ask(scene, format_time(int(time.time())))
+    assert "1 pod refused" in await scene.condition("chat", "Ready", "False", "RateLimited")
+    assert await scene.pods("chat") == []

@@ -15,8 +15,9 @@ from modelservice.api.computepool import ComputePool
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import Inference as ApiInference
 from modelservice.api.modelservice import Model as ApiModel
-from modelservice.api.modelservice import ModelService
+from modelservice.api.modelservice import ModelService, ScaleToZero
 from modelservice.api.modelservice import Placement as ApiPlacement
+from modelservice.api.modelservice import Scaling as ApiScaling
 from modelservice.api.modelservice import Training as ApiTraining
 from modelservice.api.pod import Env, Volumes
 from modelservice.api.scope import ClusterScope
@@ -108,11 +109,14 @@ def _inference(spec: ApiInference) -> Inference:
         ),
         minimum=spec.min_replicas,
         maximum=spec.max_replicas if spec.max_replicas is not None else spec.min_replicas,
-        scaling=Scaling(spec.scaling.scale_metric, spec.scaling.scale_target, spec.scaling.scale_down_delay_seconds)
-        if spec.scaling
-        else None,
+        scaling=_scaling(spec.scaling) if spec.scaling else None,
         model_format=spec.model_format or "",
     )
+
+
+def _scaling(spec: ApiScaling) -> Scaling:
+    idle = (spec.scale_to_zero or ScaleToZero()).idle_seconds
+    return Scaling(spec.scale_metric, spec.scale_target, spec.scale_down_delay_seconds, idle)
 
 
 def _training(spec: ApiTraining) -> Training:

@@ -147,6 +147,18 @@ class Training(Shape):
     ] = 3
 
 
+class ScaleToZero(Shape):
+    """When a service with minReplicas 0 is parked."""
+
+    idle_seconds: Annotated[
+        int, Field(ge=1, le=604_800, description="How long nobody must have asked for it before its replicas end.")
+    ] = 300
+    hold_timeout_seconds: Annotated[
+        int | None,
+        Field(ge=1, le=3600, description="How long the gateway holds a request for it; absent: as the gateway is set."),
+    ] = None
+
+
 class Scaling(Shape):
     """By which metric the number of replicas follows the load."""
 
@@ -158,6 +170,10 @@ class Scaling(Shape):
     scale_down_delay_seconds: Annotated[
         int, Field(ge=0, le=86_400, description="How long fewer replicas must suffice before one is taken away.")
     ] = 300
+    scale_to_zero: Annotated[
+        ScaleToZero | None,
+        Field(description="When the last replica is taken away too; only counts with minReplicas 0."),
+    ] = None
 
 
 class Inference(Shape):
@@ -168,6 +184,10 @@ class Inference(Shape):
             (
                 "!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
                 "inference.minReplicas must not be above inference.maxReplicas.",
+            ),
+            (
+                "self.minReplicas > 0 || has(self.maxReplicas)",
+                "inference.maxReplicas must be set when minReplicas is 0: it says how many replicas requests may wake.",
             ),
             (
                 "!has(self.maxReplicas) || self.minReplicas >= self.maxReplicas || has(self.scaling)",
@@ -197,7 +217,10 @@ class Inference(Shape):
     env: Annotated[Env, Field(description="Environment variables beside the runtime's.")] = ()
     resources: Annotated[Resources, Field(description="What one replica asks for.")]
     volumes: Annotated[Volumes, Field(description="More volumes for the container.")] = ()
-    min_replicas: Annotated[int, Field(ge=1, le=10_000, description="The fewest replicas.")] = 1
+    min_replicas: Annotated[
+        int,
+        Field(ge=0, le=10_000, description="The fewest replicas; 0: none while nobody asks, see scaling.scaleToZero."),
+    ] = 1
     max_replicas: Annotated[
         int | None, Field(ge=1, le=10_000, description="The most replicas; absent means minReplicas.")
     ] = None

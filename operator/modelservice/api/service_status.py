@@ -110,6 +110,20 @@ class Cost(Shape):
     as_of: Annotated[Timestamp | None, Field(description="The time these figures are for.")] = None
 
 
+class ScaleToZero(Shape):
+    """When a service with minReplicas 0 was parked or woken."""
+
+    parked_at: Annotated[
+        Timestamp | None, Field(description="Since when it is parked, without any replica; absent while it is not.")
+    ] = None
+    woken_at: Annotated[
+        Timestamp | None, Field(description="When a request woke it after it was parked; absent while it is parked.")
+    ] = None
+    wake_requested_at: Annotated[
+        Timestamp | None, Field(description="The time in the last wake request that was taken in.")
+    ] = None
+
+
 class FitsNow(Shape):
     """What the budgets pay for now of what is refused in part."""
 
@@ -170,6 +184,9 @@ class ModelServiceStatus(Shape):
     url: Annotated[str | None, Field(max_length=512, description="Where to send requests inside the cluster.")] = None
     resolved: Annotated[Resolved | None, Field(description="What was chosen.")] = None
     model: Annotated[ModelStatus | None, Field(description="The model that is served.")] = None
+    scale_to_zero: Annotated[
+        ScaleToZero | None, Field(description="When it was parked or woken; only with minReplicas 0.")
+    ] = None
     training: Annotated[TrainingStatus | None, Field(description="The latest training run.")] = None
     cost: Annotated[Cost | None, Field(description="What it costs.")] = None
     funded_until: Annotated[

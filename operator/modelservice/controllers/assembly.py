@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from modelservice.api.budgetpolicy import BudgetPolicy, ClusterBudgetPolicy
@@ -31,11 +32,12 @@ from modelservice.kit.apply import ChildApplier
 from modelservice.kit.controller import Reconcile
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.meter import Meter
-from modelservice.kit.objects import Key, Object, key_of
+from modelservice.kit.objects import Key, Object, key_of, label_of
 from modelservice.kit.resync import Source
 from modelservice.kit.status import StatusWriter
 from modelservice.kit.workqueue import LIVE, RELIST, WorkQueue
 from modelservice.ports import Clock, EventSink, KubeClient, MetricsSource
+from modelservice.render.labels import GATEWAY, MANAGER, SLICE_MANAGER
 from modelservice.settings import Settings
 
 GATHER_SECONDS = 0.2
@@ -99,6 +101,7 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
     world = World(tools.clock)
     debounce = Debounce(idle=1.0 * scale, longest=10.0 * scale)
     world.replan = debounce.trigger
+    world.hurry = partial(debounce.trigger, at_once=True)
     margin = max(1, round(2 * tick))
     safeguards = Safeguards(
         world, tools.kube, settings.namespace, settings.admission_policies.split(), LOOK_SECONDS * scale
@@ -148,7 +151,9 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
         rules=Rules(settings.budget_required, tuple(settings.cost_labels.split())),
     )
     historian = Historian(world, tools.kube, settings.namespace, KEEP_SECONDS * scale)
-    services = ModelServices(world, tools.kube, tools.applier, tools.statuses, tools.events, settings.worker_image)
+    services = ModelServices(
+        world, tools.kube, tools.applier, tools.statuses, tools.events, settings.worker_image, settings.namespace
+    )
     return Assembly(
         _sources(world, queue, bookkeeper, GATHER_SECONDS * scale),
         {
@@ -170,7 +175,8 @@ def assemble(tools: Toolbox, metrics: MetricsSource | None) -> Assembly:
 def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper, gather: float) -> list[Source]:
     """Every change has the plan made again; it also wakes the object whose status shows it.
 
-    A service is looked at `gather` seconds after a change of one of its children, for many others come with it.
+    A service is looked at `gather` seconds after a change of one of its children, for many others come with it. What a
+    held request waits for is not put off: that a service is to be woken, and the gate of its first pod.
     """
     caches = world.caches
 
@@ -185,6 +191,13 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper, gather
         queue.add_after(Key("ModelService", *service_name(obj)), gather, priority=priority)
         world.replan()
 
+    def endpoints(obj: Object, priority: int) -> None:
+        if label_of(obj, SLICE_MANAGER) == MANAGER:
+            child(obj, priority)
+            return
+        for name in world.rests:
+            queue.add(Key("ModelService", *name), priority=priority)
+
     def elsewhere(_: Object, __: int) -> None:
         world.replan()
 
@@ -193,7 +206,7 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper, gather
             queue.add(Key("ComputePool", *ref), priority=min(priority, LIVE))
 
     return [
-        Source("ModelService", caches.services, own("ModelService")),
+        Source("ModelService", caches.services, _hurrying(world, own("ModelService"), world.asked_for)),
         Source("BudgetPolicy", caches.policies, own("BudgetPolicy")),
         Source("ClusterBudgetPolicy", caches.cluster_policies, own("ClusterBudgetPolicy")),
         Source("Namespace", caches.namespaces, elsewhere),
@@ -203,6 +216,24 @@ def _sources(world: World, queue: WorkQueue[Key], bookkeeper: Bookkeeper, gather
         Source("Node", caches.nodes, node),
         Source("Deployment", caches.deployments, child, label_selector=SELECTOR),
         Source("Service", caches.addresses, child, label_selector=SELECTOR),
+        Source("EndpointSlice", caches.slices, endpoints, label_selector=GATEWAY),
         Source("Job", caches.jobs, child, label_selector=SELECTOR),
-        PodSource("Pod", caches.pods, child, label_selector=SELECTOR, ended=bookkeeper.ended),
+        PodSource(
+            "Pod",
+            caches.pods,
+            _hurrying(world, child, world.at_an_awaited_gate),
+            label_selector=SELECTOR,
+            ended=bookkeeper.ended,
+        ),
     ]
+
+
+def _hurrying(world: World, changed: Changed, awaited: Callable[[Object], bool]) -> Changed:
+    """The same, and the plan is made at once when somebody waits for what the change leads to."""
+
+    def both(obj: Object, priority: int) -> None:
+        changed(obj, priority)
+        if awaited(obj):
+            world.hurry()
+
+    return both

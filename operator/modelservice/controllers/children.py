@@ -6,15 +6,17 @@ from typing import Any
 
 from modelservice.controllers.gather import Draft
 from modelservice.controllers.world import World
+from modelservice.domain.gateways import Gateways
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.specs import Role
 from modelservice.kit.apply import ChildApplier
 from modelservice.kit.errors import Conflict, Invalid, NotFound
-from modelservice.kit.objects import Object, Ref, label_of, uid_of
+from modelservice.kit.objects import Object, Ref, controller_of, label_of, uid_of
 from modelservice.ports import KubeClient
 from modelservice.render.deployment import deployment, deployment_name, fetcher_of
 from modelservice.render.labels import MANAGER, ROLE
 from modelservice.render.service import service as address
+from modelservice.render.service import stand_in, stand_in_name
 
 
 async def serve(
@@ -38,6 +40,24 @@ async def serve(
             await _remove(child, kube)
         elif count is not None and child["spec"].get("replicas") != count:
             await _scale(child, count, world, kube)
+
+
+async def stand_in_for(
+    draft: Draft, plan: ServicePlan, gateways: Gateways | None, world: World, kube: KubeClient, applier: ChildApplier
+) -> None:
+    """Have the gateway hold the requests for a service that may be at zero while no replica of it is ready.
+
+    It stands in before the last replica goes, so that no request finds nobody.
+    """
+    service, spec = draft.service, draft.service.inference
+    current = world.caches.slices.get(Ref(service.name.namespace, stand_in_name(service.name)))
+    pods = world.read(world.pods_of_service(service.name))
+    ready = any(pod.role is Role.INFERENCE and pod.live and pod.ready_since is not None for pod in pods)
+    may_rest = spec is not None and spec.minimum == 0 and not service.suspended
+    if gateways is not None and may_rest and not (ready and plan.funded):
+        world.caches.slices.observe(await applier.apply(stand_in(service, gateways), current))
+    elif current is not None and (controller_of(current) or {}).get("uid") == service.uid:
+        await _remove(current, kube, "EndpointSlice")
 
 
 async def _apply_wanted(
@@ -92,9 +112,9 @@ async def _scale(child: Object, count: int, world: World, kube: KubeClient) -> N
     world.caches.deployments.observe(answer.object)
 
 
-async def _remove(child: Object, kube: KubeClient) -> None:
+async def _remove(child: Object, kube: KubeClient, kind: str = "Deployment") -> None:
     meta = child["metadata"]
     try:
-        await kube.delete("Deployment", meta["namespace"], meta["name"], uid=uid_of(child))
+        await kube.delete(kind, meta["namespace"], meta["name"], uid=uid_of(child))
     except (Conflict, NotFound):
         return

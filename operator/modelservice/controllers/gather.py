@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -25,7 +26,7 @@ from modelservice.api.convert import (
 from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import ModelService
 from modelservice.controllers.downloads import known
-from modelservice.controllers.observation import attempt_of, deployed_of, owned_by
+from modelservice.controllers.observation import attempt_of, deployed_of, is_ready, owned_by, room_of
 from modelservice.controllers.world import World
 from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.conditions import Problem
@@ -34,8 +35,18 @@ from modelservice.domain.placement import select
 from modelservice.domain.runtimes import Choice, choose, unmeasured
 from modelservice.domain.scope import Origin
 from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
-from modelservice.domain.specs import Artifact, ClaimPath, Pool, Role, Runtime, Service, ServiceName, Workload
+from modelservice.domain.specs import (
+    Artifact,
+    ClaimPath,
+    Pool,
+    Role,
+    Runtime,
+    Service,
+    ServiceName,
+    Workload,
+)
 from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt, resting
+from modelservice.domain.waking import Room
 from modelservice.kit.objects import Object, Ref
 from modelservice.render.deployment import deployment_name
 from modelservice.render.hashing import placement_id, run_id
@@ -66,6 +77,7 @@ class Draft:
     training: Wish | None = None
     deployed: tuple[Deployed, ...] = ()
     desired: int = 0
+    woken: bool = False
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
 
     def view(self) -> ServiceView:
@@ -83,6 +95,7 @@ class Draft:
             service.priority,
             service.inference.minimum if service.inference else 0,
             service.inference.maximum if service.inference else 0,
+            self.woken,
         )
 
     @property
@@ -142,6 +155,22 @@ def snapshot(world: World, listed: Catalogue, drafts: Mapping[ServiceName, Draft
     frozen = world.freeze is not None
     required, labels = rules.budget_required, rules.cost_labels
     return Snapshot(views, listed.pools, listed.policies, world.pods(), world.book, required, frozen, labels)
+
+
+def rooms(world: World) -> list[Room]:
+    """The nodes that take pods, less what our own pods ask of them."""
+    taken: dict[str, Counter[str]] = {}
+    for pod in world.pods().values():
+        if pod.node is not None and not pod.terminal:
+            taken.setdefault(pod.node, Counter()).update(pod.requests)
+    found = []
+    for node in world.caches.nodes.values():
+        name, labels = node["metadata"]["name"], node["metadata"].get("labels") or {}
+        if is_ready(node) and not node["spec"].get("unschedulable"):
+            free = Counter(room_of(node))
+            free.subtract(taken.get(name, Counter()))
+            found.append(Room(labels, free))
+    return found
 
 
 def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Service], int]) -> Draft:
@@ -267,7 +296,7 @@ def _with_inference(draft: Draft, listed: Catalogue, used: str | None) -> Draft:
         runtime = chosen.runtime if isinstance(chosen, Choice) else chosen
     if isinstance(runtime, Problem):
         return replace(draft, problem=draft.problem or runtime)
-    if spec.scaling is not None and (lack := unmeasured(spec.scaling.metric, runtime)):
+    if lack := unmeasured(spec, runtime):
         text = f"The ModelRuntime {runtime.name} {lack}."
         return replace(draft, problem=draft.problem or Problem("RuntimeUnsuitable", text))
     if artifact is None:

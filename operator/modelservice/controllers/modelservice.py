@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from modelservice.controllers.children import serve
+from modelservice.controllers.children import serve, stand_in_for
 from modelservice.controllers.gather import Draft
+from modelservice.controllers.observation import gateways_of
 from modelservice.controllers.report import facts, status
 from modelservice.controllers.training import train
 from modelservice.controllers.world import World
@@ -55,13 +56,26 @@ WARNINGS = frozenset(
         "WaitingForMoney",
     }
 )
-NEWS = WARNINGS | {"MoneyReturning", "PoolSelected", "Succeeded", "Downloading", "Serving", "Suspended", "RollingOut"}
+NEWS = WARNINGS | {
+    "MoneyReturning",
+    "PoolSelected",
+    "Succeeded",
+    "Downloading",
+    "Serving",
+    "ScaledToZero",
+    "WokenFromZero",
+    "Suspended",
+    "RollingOut",
+}
 """Reasons that are told as an Event when a condition takes them on."""
 
 
 @dataclass(slots=True)
 class ModelServices:
-    """Reconciles keys of kind ModelService; `fetcher` is the image that downloads models."""
+    """Reconciles keys of kind ModelService.
+
+    `fetcher` is the image that downloads models; the gateway is in the operator's `namespace`.
+    """
 
     world: World
     kube: KubeClient
@@ -69,6 +83,7 @@ class ModelServices:
     statuses: StatusWriter
     events: EventSink
     fetcher: str
+    namespace: str
 
     async def reconcile(self, key: Key) -> Result | None:
         """Bring one service to the latest plan."""
@@ -94,6 +109,8 @@ class ModelServices:
         try:
             if not draft.missing_claim:
                 await train(draft, plan, self.world, self.kube, self.applier)
+            gateways = gateways_of(self.world.caches.slices.values(self.namespace), self.namespace)
+            await stand_in_for(draft, plan, gateways, self.world, self.kube, self.applier)
             await serve(draft, plan, self.world, self.kube, self.applier, self.fetcher)
         except NameConflict as conflict:
             return f"{conflict} Delete or rename it, or give the ModelService another name."

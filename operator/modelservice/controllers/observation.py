@@ -7,11 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from modelservice.domain.conditions import Trouble
+from modelservice.domain.gateways import Gateways
+from modelservice.domain.parking import Rest
 from modelservice.domain.quantities import whole
 from modelservice.domain.snapshot import BreakGlass, Deployed, Pod
 from modelservice.domain.specs import Pool, Role, ServiceName
 from modelservice.domain.times import parse_instant, parse_time
 from modelservice.domain.training import Attempt, BadReport, Ending, Published, parse_report
+from modelservice.kit.objects import label_of
 from modelservice.ports import Object
 from modelservice.render.fetch import ADDRESS, FETCH
 from modelservice.render.labels import (
@@ -19,11 +22,14 @@ from modelservice.render.labels import (
     BREAK_GLASS_REASON,
     BREAK_GLASS_UNTIL,
     GATE,
+    MANAGER,
     NAME,
     PLACEMENT,
     POOL,
     ROLE,
     RUN,
+    SLICE_MANAGER,
+    WAKE,
 )
 
 TERMINAL = ("Succeeded", "Failed")
@@ -89,6 +95,24 @@ def _break_glass(annotations: Mapping[str, str]) -> BreakGlass | None:
     except ValueError:
         return None
     return BreakGlass(until, annotations.get(BREAK_GLASS_REASON, ""))
+
+
+def wake_request(service: Object) -> int | None:
+    """When somebody last asked for a service to be woken; None for never, or a time that cannot be read."""
+    try:
+        return parse_instant((service["metadata"].get("annotations") or {}).get(WAKE, ""))
+    except (ValueError, OverflowError):
+        return None
+
+
+def rest_of(service: Object) -> Rest:
+    """What the status remembers of parking and waking."""
+    told = (service.get("status") or {}).get("scaleToZero") or {}
+    return Rest(
+        parked_at=parse_time(told.get("parkedAt")),
+        woken_at=parse_time(told.get("wokenAt")),
+        request=parse_time(told.get("wakeRequestedAt")),
+    )
 
 
 def _requests(spec: Mapping[str, Any]) -> dict[str, int]:
@@ -174,6 +198,24 @@ def deployed_of(obj: Object) -> Deployed:
         ready=status.get("readyReplicas") or 0,
         created_at=parse_time(meta["creationTimestamp"]) or 0,
     )
+
+
+def gateways_of(slices: Iterable[Object], namespace: str) -> Gateways | None:
+    """The gateway pods that take requests, from the slices of the gateway's Service in the operator's namespace."""
+    found: dict[tuple[str, int], set[str]] = {}
+    for one in slices:
+        ports = [port["port"] for port in one.get("ports") or () if port.get("name") == "http"]
+        foreign = one["metadata"]["namespace"] != namespace or label_of(one, SLICE_MANAGER) == MANAGER
+        if foreign or not ports:
+            continue
+        ready = [end for end in one.get("endpoints") or () if (end.get("conditions") or {}).get("ready")]
+        addresses = {address for end in ready for address in end["addresses"]}
+        found.setdefault((one["addressType"], ports[0]), set()).update(addresses)
+    usable = sorted(key for key, addresses in found.items() if addresses)
+    if not usable:
+        return None
+    family, port = usable[0]
+    return Gateways(tuple(sorted(found[family, port])), port, family)
 
 
 def attempt_of(job: Object, pods: Iterable[Object]) -> Attempt:
@@ -325,9 +367,21 @@ def _sentence(text: Any) -> str:
 def count_nodes(pool: Pool, nodes: Iterable[Object]) -> tuple[int, int]:
     """How many nodes match the pool, and how many of them are ready."""
     members = [node for node in nodes if pool.selector.items() <= (node["metadata"].get("labels") or {}).items()]
-    return len(members), sum(_is_ready(node) for node in members)
+    return len(members), sum(is_ready(node) for node in members)
 
 
-def _is_ready(node: Object) -> bool:
+def is_ready(node: Object) -> bool:
+    """Whether its kubelet reports."""
     conditions = (node.get("status") or {}).get("conditions") or ()
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def room_of(node: Object) -> dict[str, int]:
+    """What pods may ask of a node in all; a quantity in a spelling that we do not know is none."""
+    room = {}
+    for resource, text in ((node.get("status") or {}).get("allocatable") or {}).items():
+        try:
+            room[resource] = whole(resource, text)
+        except ValueError:
+            continue
+    return room

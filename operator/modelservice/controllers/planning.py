@@ -5,35 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from pydantic import ValidationError
 
 from modelservice.controllers.bookkeeper import Bookkeeper
 from modelservice.controllers.downloads import hold_back
-from modelservice.controllers.gather import Draft, Rules, catalogue, prepare, snapshot
-from modelservice.controllers.observation import downloading
+from modelservice.controllers.gather import Draft, Rules, catalogue, prepare, rooms, snapshot
+from modelservice.controllers.observation import downloading, rest_of, wake_request
 from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read, read_downloads
 from modelservice.controllers.world import World, service_name
 from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.codec import DamagedBookError
-from modelservice.domain.demand import Memory, Reading, Replica, desire, measure
+from modelservice.domain.demand import Memory, Metric, Reading, Replica, Scaling, desire, measure
 from modelservice.domain.forecast import forecast
 from modelservice.domain.ledger import Policy
+from modelservice.domain.parking import Activity, Rest, look, take_in
 from modelservice.domain.peaks import peak_rates
 from modelservice.domain.planner import Plan, plan
 from modelservice.domain.rehearsal import Objection, rehearse
 from modelservice.domain.relief import relieve, shortages
 from modelservice.domain.snapshot import Snapshot
 from modelservice.domain.specs import Role, Service, ServiceName
-from modelservice.domain.thresholds import Metric
+from modelservice.domain.thresholds import Metric as Figure
 from modelservice.domain.unitcost import Tally, count, per_thousand, serving_rates
+from modelservice.domain.waking import plan_waking, refused_wakes
 from modelservice.kit.debounce import Debounce
 from modelservice.kit.errors import ApiError
 from modelservice.kit.meter import Meter
-from modelservice.kit.objects import ref_of
+from modelservice.kit.objects import Object, ref_of
 from modelservice.ports import MetricsSource
 
 log = logging.getLogger(__name__)
@@ -62,19 +65,25 @@ class Planner:
     wake_policies: Callable[[], None]
     rules: Rules = field(default_factory=Rules)
     _reading: Reading = field(default_factory=Reading)
+    _asking: asyncio.Task[Reading] | None = None
     _measured_at: float | None = None
     _relieved_for: object = None
     _relieved_at: int = 0
     _rests_until: float = 0.0
+    _unpaid_wakes: frozenset[ServiceName] = frozenset()
+    _wakes_rest_until: float = 0.0
 
     async def run(self) -> None:
         """Plan for ever."""
-        while True:
-            await self.step()
-            try:
-                await asyncio.wait_for(self.debounce.wait(), self.tick)
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                await self.step()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.debounce.wait(), self.tick)
+        finally:
+            if self._asking is not None:
+                self._asking.cancel()
+                await asyncio.gather(self._asking, return_exceptions=True)
 
     async def step(self) -> None:
         """One pass; what the API server or the book refuses is reported and tried again on the next one."""
@@ -104,11 +113,12 @@ class Planner:
         if self.world.book is None:
             await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
+        self.debounce.hurried.clear()
         drafts = self._prepare(listed, fresh=fresh)
         news = self._count(drafts) | await self._follow_downloads(drafts) if fresh else set()
         seen = snapshot(self.world, listed, drafts, self.rules)
         downloads = [(name, draft.artifact) for name, draft in drafts.items() if draft.artifact is not None]
-        made = hold_back(plan(seen, self.world.now()), downloads, self.world)
+        made = hold_back(self._plan(seen), downloads, self.world)
         changed = self._adopt(drafts, made) | news
         self.world.peaks = peak_rates(seen, made)
         changed |= self._relieve(seen, made)
@@ -121,6 +131,19 @@ class Planner:
             self.wake_policies()
         for name in sorted(changed):
             self.wake(name)
+
+    def _plan(self, seen: Snapshot) -> Plan:
+        """The plan; what wakes and is paid for nowhere is tried anew after a rest of so many times as long."""
+        now, begun = self.world.now(), self.world.clock.monotonic()
+        if not any(view.waking for view in seen.services):
+            return plan(seen, now)
+        known = self._unpaid_wakes if begun < self._wakes_rest_until else frozenset()
+        made = plan_waking(seen, rooms(self.world), now, known)
+        self._unpaid_wakes = refused_wakes(seen, made)
+        if self._unpaid_wakes - known:
+            ended = self.world.clock.monotonic()
+            self._wakes_rest_until = ended + RELIEF_SHARE * (ended - begun)
+        return made
 
     def _relieve(self, seen: Snapshot, made: Plan) -> set[ServiceName]:
         """Find what helps those that are refused pods; returns the services for which that is something else now."""
@@ -142,7 +165,7 @@ class Planner:
         book, now = self.world.book, self.world.now()
         found: dict[str, int] = {}
         for policy in policies:
-            asked = any(threshold.metric is Metric.FORECAST for threshold in policy.thresholds)
+            asked = any(threshold.metric is Figure.FORECAST for threshold in policy.thresholds)
             if book is None or not asked:
                 continue
             peak, history = self.world.peaks.get(policy.name, 0), self.world.history.get(policy.name)
@@ -168,17 +191,31 @@ class Planner:
         }
         world.drafts, world.plan = drafts, made
         world.memories = {name: memory for name, memory in world.memories.items() if name in drafts}
+        world.rests = {name: rest for name, rest in world.rests.items() if name in drafts}
         return changed
 
     async def _measure(self, listed: Catalogue) -> bool:
-        """Ask Prometheus once a tick, if any service scales or can be counted; True when there is a new reading."""
+        """Ask Prometheus once a tick, if any service scales or can be counted; True when there is a new reading.
+
+        An answer that is still to come keeps no service waiting that is being woken: it counts on a later pass.
+        """
         now = self.world.clock.monotonic()
-        if self._measured_at is not None and now - self._measured_at < self.tick * 0.9:
+        if self._asking is None:
+            if self._measured_at is not None and now - self._measured_at < self.tick * 0.9:
+                return False
+            serving = [obj["spec"].get("inference") or {} for obj in self.world.caches.services.values()]
+            if not any(spec.get("scaling") or (spec and self.metrics is not None) for spec in serving):
+                return False
+            self._asking = asyncio.create_task(read(self.metrics, listed.runtimes.values()))
+        hurried = asyncio.create_task(self.debounce.hurried.wait())
+        try:
+            await asyncio.wait({self._asking, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+        if not self._asking.done():
             return False
-        serving = [obj["spec"].get("inference") or {} for obj in self.world.caches.services.values()]
-        if not any(spec.get("scaling") or (spec and self.metrics is not None) for spec in serving):
-            return False
-        self._reading = await read(self.metrics, listed.runtimes.values())
+        asked, self._asking = self._asking, None
+        self._reading = asked.result()
         self.meter.set("metrics_available", 0 if self._reading.problem else 1)
         self._measured_at = self.world.clock.monotonic()
         return True
@@ -197,30 +234,61 @@ class Planner:
             if "deletionTimestamp" in obj["metadata"]:
                 continue
             name = service_name(obj)
-            told = (obj.get("status") or {}).get("desiredReplicas") or 0
             try:
-                drafts[name] = prepare(obj, self.world, listed, partial(self._desired, told=told, fresh=fresh))
+                draft = prepare(obj, self.world, listed, partial(self._desired, obj=obj, fresh=fresh))
+                rest = self.world.rests.get(name, Rest())
+                drafts[name] = replace(draft, woken=rest.woken_at is not None)
             except (ValidationError, ValueError) as error:
                 log.warning("%s is left out of the plan: %s", name, error)
         return drafts
 
-    def _desired(self, service: Service, *, told: int, fresh: bool) -> int:
+    def _desired(self, service: Service, *, obj: Object, fresh: bool) -> int:
         """The replicas that the load asks for; after a start what the status says goes on."""
-        spec = service.inference
+        world, name, spec = self.world, service.name, service.inference
         if spec is None:
             return 0
+        if spec.minimum:
+            world.rests.pop(name, None)
         if spec.scaling is None:
-            self.world.memories.pop(service.name, None)
+            world.memories.pop(name, None)
             return spec.minimum
-        bounds = (spec.minimum, spec.maximum)
-        memory = self.world.memories.get(service.name) or Memory(told or spec.minimum)
+        lowest = max(1, spec.minimum)
+        told = (obj.get("status") or {}).get("desiredReplicas") or 0
+        memory = world.memories.get(name) or Memory(told or lowest)
         if fresh:
-            now = self.world.now()
-            replicas = self._replicas(service.name)
-            measured = measure(spec.scaling.metric, service.name.namespace, replicas, self._reading, now, MAX_AGE)
-            memory = desire(memory, spec.scaling, measured, bounds, now)
-        self.world.memories[service.name] = memory
-        return min(max(memory.desired, spec.minimum), spec.maximum)
+            now = world.now()
+            measured = measure(spec.scaling.metric, name.namespace, self._replicas(name), self._reading, now, MAX_AGE)
+            memory = desire(memory, spec.scaling, measured, (lowest, spec.maximum), now)
+        if spec.minimum == 0 and self._rests(service, spec.scaling, obj, fresh=fresh):
+            world.memories[name] = replace(memory, desired=lowest, need=0, fewer_since=None)
+            return 0
+        world.memories[name] = memory
+        return min(max(memory.desired, lowest), spec.maximum)
+
+    def _rests(self, service: Service, rule: Scaling, obj: Object, *, fresh: bool) -> bool:
+        """Whether the service is parked at zero, after what is known by now."""
+        world, name, now = self.world, service.name, self.world.now()
+        rest = take_in(world.rests.get(name) or rest_of(obj), wake_request(obj), now)
+        if fresh and not rest.parked:
+            rest = look(rest, self._activity(name), rule.idle_delay, now, starting=self._starting(name, now))
+        world.rests[name] = rest
+        return rest.parked
+
+    def _activity(self, name: ServiceName) -> Activity | None:
+        """What the ready replicas do, None when that is not known of all of them."""
+        replicas, now = self._replicas(name), self.world.now()
+        kinds: tuple[Metric, Metric] = ("Concurrency", "Served")
+        work, served = (measure(kind, name.namespace, replicas, self._reading, now, MAX_AGE) for kind in kinds)
+        known = work.complete and served.complete
+        return Activity(work.work, served.work) if known else None
+
+    def _starting(self, name: ServiceName, now: int) -> bool:
+        """Whether some replica is not ready yet, or younger than its pool takes to start one."""
+        own = self.world.plan.services.get(name)
+        start = own.option.pool.start_seconds if own is not None and own.option is not None else 0
+        pods = self.world.read(self.world.pods_of_service(name))
+        serving = [pod for pod in pods if pod.role is Role.INFERENCE and pod.live]
+        return any(pod.ready_since is None or now - pod.created_at < start for pod in serving)
 
     def _count(self, drafts: Mapping[ServiceName, Draft]) -> set[ServiceName]:
         """Count what the services cost and serve; a load that is not known for every ready pod is none.

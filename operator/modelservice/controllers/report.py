@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from modelservice.controllers.gather import Draft
@@ -13,6 +14,7 @@ from modelservice.domain.budgets import funded_until, told_until
 from modelservice.domain.conditions import Condition, Facts, Trouble
 from modelservice.domain.downloads import Progress
 from modelservice.domain.money import format_amount, parse_amount
+from modelservice.domain.parking import Rest
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.relief import Relief
 from modelservice.domain.snapshot import Pod
@@ -39,6 +41,9 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
     training_wish = draft.training if draft.training and not draft.training.selection.options else None
     wish = training_wish or draft.inference or draft.training
     memory = world.memories.get(service.name) if spec and spec.scaling else None
+    if memory is not None:
+        memory = replace(memory, desired=draft.desired)
+    rest = world.rests.get(service.name, Rest()) if spec and spec.minimum == 0 else Rest()
     gone = [d for d in draft.deployed if d.name in plan.leaving]
     arrived = [d for d in draft.deployed if d.name not in plan.leaving]
     training = 1 if plan.training is not None else 0
@@ -69,6 +74,8 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         unheld=tuple(sorted(pod.name for pod in world.unheld.values() if pod.service == service.name)),
         conflict=conflict,
         minimum=spec.minimum if spec else 0,
+        parked_at=rest.parked_at,
+        woken_at=rest.woken_at,
         ready=_ready(pods),
         troubles=tuple(troubles),
         leaving=sum(d.replicas for d in gone),
@@ -155,6 +162,7 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
         "fundedReplicas": plan.funded,
         "resolved": _resolved(draft, plan),
         "model": _model(draft, _nearest(objects, world)),
+        "scaleToZero": _scale_to_zero(draft, world),
         "training": _training(draft),
         "cost": _cost(before.get("cost"), draft, plan, world),
         "fundedUntil": _funded_until(draft, world),
@@ -164,6 +172,13 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
     if service.inference is not None:
         made["url"] = url(service)
     return {key: value for key, value in made.items() if value is not None}
+
+
+def _scale_to_zero(draft: Draft, world: World) -> dict[str, str] | None:
+    spec, rest = draft.service.inference, world.rests.get(draft.service.name, Rest())
+    times = {"parkedAt": rest.parked_at, "wokenAt": rest.woken_at, "wakeRequestedAt": rest.request}
+    told = {name: format_time(time) for name, time in times.items() if time is not None}
+    return told if told and spec is not None and spec.minimum == 0 else None
 
 
 def _resolved(draft: Draft, plan: ServicePlan) -> dict[str, Any] | None:

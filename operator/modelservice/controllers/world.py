@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelservice.controllers.observation import has_ended, pod_of, trouble_of
+from modelservice.controllers.observation import gate_index, has_ended, pod_of, trouble_of, wake_request
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.demand import Memory
 from modelservice.domain.downloads import Progress
 from modelservice.domain.history import Series
 from modelservice.domain.integrity import Freeze
+from modelservice.domain.parking import Rest, take_in
 from modelservice.domain.planner import Plan
 from modelservice.domain.pricetable import Table
 from modelservice.domain.rehearsal import Objection
@@ -57,6 +58,7 @@ class Caches:
     deployments: Cache[Object] = field(default_factory=_owned)
     jobs: Cache[Object] = field(default_factory=_owned)
     addresses: Cache[Object] = field(default_factory=_owned)
+    slices: Cache[Object] = field(default_factory=object_cache)
     pods: Cache[Object] = field(default_factory=_pods)
     nodes: Cache[Object] = field(default_factory=object_cache)
     claims: Cache[Object] = field(default_factory=object_cache)
@@ -82,6 +84,7 @@ class World:
     drafts: dict[ServiceName, Any] = field(default_factory=dict)
     memories: dict[ServiceName, Memory] = field(default_factory=dict)
     downloads: Mapping[tuple[str, str], Progress] = field(default_factory=dict)
+    rests: dict[ServiceName, Rest] = field(default_factory=dict)
     tables: dict[str, Table | str] = field(default_factory=dict)
     pools: Mapping[str, Pool] = field(default_factory=dict)
     book: Book | None = None
@@ -96,6 +99,7 @@ class World:
     foreseen: Mapping[str, int] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
+    hurry: Callable[[], None] = lambda: None
     _seen: dict[str, _Seen] = field(default_factory=dict)
     _date: int | None = None
     _read_at: float = 0.0
@@ -138,6 +142,19 @@ class World:
             seen = _Seen(meta["resourceVersion"], pod_of(obj), trouble_of(obj), has_ended(obj))
             self._seen[meta["uid"]] = seen
         return seen
+
+    def asked_for(self, service: Object) -> bool:
+        """Whether a service is parked and carries a wake request that was not taken in yet."""
+        rest = self.rests.get(service_name(service))
+        return rest is not None and rest.parked and not take_in(rest, wake_request(service), self.now()).parked
+
+    def at_an_awaited_gate(self, pod: Object) -> bool:
+        """Whether a pod is at its gate, and no replica is ready of the service that was woken for somebody."""
+        name = service_name(pod)
+        rest = self.rests.get(name)
+        if gate_index(pod) is None or rest is None or rest.woken_at is None:
+            return False
+        return all(one.ready_since is None for one in self.read(self.pods_of_service(name)))
 
     def spared(self) -> list[Pod]:
         """Our pods that a person has spared, or once had."""

@@ -22,7 +22,7 @@ from modelservice.domain.training import Outcome, Record
 Status = Literal["True", "False", "Unknown"]
 
 REASONS: Mapping[str, frozenset[str]] = {
-    "Ready": frozenset({"Serving", "TrainingFinished", "Suspended", "Progressing"}),
+    "Ready": frozenset({"Serving", "ScaledToZero", "WokenFromZero", "TrainingFinished", "Suspended", "Progressing"}),
     "ArtifactReady": frozenset({"Resolved", "NotDownloaded", "ClaimNotFound", "TrainingUnfinished"}),
     "HardwareSelected": frozenset(
         {
@@ -70,6 +70,8 @@ REASONS: Mapping[str, frozenset[str]] = {
             "Downloading",
             "PodsStarting",
             "NotStarted",
+            "ScaledToZero",
+            "WokenFromZero",
             "Suspended",
         }
     ),
@@ -152,6 +154,8 @@ class Facts:
     unheld: tuple[str, ...] = ()
     conflict: str = ""
     minimum: int = 0
+    parked_at: int | None = None
+    woken_at: int | None = None
     ready: int = 0
     troubles: tuple[Trouble, ...] = ()
     leaving: int = 0
@@ -331,25 +335,31 @@ def _available(facts: Facts) -> Condition | None:
         return Condition("Available", "False", "NameConflict", facts.conflict)
     if facts.suspended:
         return Condition("Available", "False", "Suspended", "The service is suspended: spec.suspend is true.")
-    if facts.minimum and facts.ready >= facts.minimum:
+    if facts.parked_at is not None:
+        text = f"Parked without a replica since {format_time(facts.parked_at)}; a request through the gateway wakes it."
+        return Condition("Available", "False", "ScaledToZero", text)
+    if facts.ready and facts.ready >= facts.minimum:
         text = f"{_count(facts.ready, 'replica')} ready, at least {facts.minimum} asked for."
         return Condition("Available", "True", "MinimumReplicasReady", text)
     if facts.troubles:
         worst = _worst(facts.troubles)
         return Condition("Available", "False", worst.reason, worst.message)
+    return Condition("Available", "False", *_missing(facts))
+
+
+def _missing(facts: Facts) -> tuple[str, str]:
+    """Reason and message of replicas that are not ready although nothing is wrong with them."""
+    wanted = _count(max(1, facts.minimum), "replica")
+    if facts.woken_at is not None and facts.funded:
+        at = format_time(facts.woken_at)
+        return "WokenFromZero", f"Woken by a request at {at}; its first replica is starting."
     if facts.ready and facts.ready >= facts.funded:
-        text = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready; the other conditions say why not more."
-        return Condition("Available", "False", "NotStarted", text)
-    return _starting(facts)
-
-
-def _starting(facts: Facts) -> Condition:
-    so_far = f"{facts.ready} of {_count(facts.minimum, 'replica')} ready"
+        return "NotStarted", f"{facts.ready} of {wanted} ready; the other conditions say why not more."
     if facts.downloading:
-        return Condition("Available", "False", "Downloading", f"{so_far}; {facts.downloading}.")
+        return "Downloading", f"{facts.ready} of {wanted} ready; {facts.downloading}."
     if facts.funded:
-        return Condition("Available", "False", "PodsStarting", f"{so_far}; the others are starting.")
-    return Condition("Available", "False", "NotStarted", "No replica is started yet; the other conditions say why.")
+        return "PodsStarting", f"{facts.ready} of {wanted} ready; the others are starting."
+    return "NotStarted", "No replica is started yet; the other conditions say why."
 
 
 def _worst(troubles: tuple[Trouble, ...]) -> Trouble:
@@ -458,12 +468,19 @@ def _ready(facts: Facts, parts: Mapping[str, Condition]) -> Condition:
         return ready("True", "Serving", available.message)
     if facts.conflict and available is not None:
         return ready("False", available.reason, available.message)
+    if available is not None and available.reason in ("ScaledToZero", "WokenFromZero") and _can_start(parts):
+        return ready("True", available.reason, available.message)
     for kind in ("HardwareSelected", "TrainingSucceeded", "ArtifactReady", "BudgetAdmitted", "Available"):
         part = parts.get(kind)
         if part is None or part.status == "True" or (kind, part.reason) in _NOT_THE_CAUSE:
             continue
         return ready("False", part.reason, part.message)
     return ready("False", "Progressing", "The service is being set up.")
+
+
+def _can_start(parts: Mapping[str, Condition]) -> bool:
+    """Whether nothing is known that would keep a replica from starting when somebody asks."""
+    return all(parts[kind].status != "False" for kind in ("ArtifactReady", "HardwareSelected", "BudgetAdmitted"))
 
 
 _NOT_THE_CAUSE = {

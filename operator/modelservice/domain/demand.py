@@ -16,17 +16,27 @@ from typing import Literal
 UP = Fraction(85, 100)
 DOWN = Fraction(70, 100)
 
-Metric = Literal["Concurrency", "RPS"]
-SERIES: dict[Metric, tuple[str, ...]] = {"Concurrency": ("running", "waiting"), "RPS": ("requests",)}
+Metric = Literal["Concurrency", "RPS", "Served"]
+SERIES: dict[Metric, tuple[str, ...]] = {
+    "Concurrency": ("running", "waiting"),
+    "RPS": ("requests",),
+    "Served": ("served",),
+}
+"""Names of series by what is measured; Served counts all requests that a replica has answered since it started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """The rule of one service: `target` units of `metric` per replica; fewer only after `down_delay` seconds."""
+    """The rule of one service.
+
+    `target` units of `metric` per replica; fewer only after `down_delay` seconds, and none after `idle_delay` seconds
+    without a request where that is allowed.
+    """
 
     metric: Metric
     target: int
     down_delay: int
+    idle_delay: int = 300
 
 
 @dataclass(frozen=True, slots=True)

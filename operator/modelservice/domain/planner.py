@@ -129,11 +129,13 @@ def draft(
             refusal,
         )
 
-    newest = max(view.deployed, key=lambda each: (each.ready > 0, each.created_at, each.name), default=None)
+    newest = max(
+        view.deployed, key=lambda one: (one.ready > 0, one.replicas > 0, one.created_at, one.name), default=None
+    )
     option, workload, desired = None, None, view.keep
     if view.inference is not None:
         desired = view.inference.count
-        option = view.inference.selection.prefer(newest.pool if newest else None)
+        option = view.inference.selection.prefer(newest.pool if newest and not view.waking else None)
         workload = view.inference.workloads[option.pool.name] if option else None
     desired = 0 if view.suspended else desired
     allowed, curbed = _curbed(view, snapshot, pods, now, in_force, option, desired)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from modelservice.domain.conditions import Problem
-from modelservice.domain.demand import SERIES, Metric
-from modelservice.domain.specs import Pool, Role, Runtime, Service, Workload
+from modelservice.domain.demand import SERIES
+from modelservice.domain.specs import Inference, Pool, Role, Runtime, Service, Workload
 
 SUFFIXES: Mapping[str, str] = {
     ".gguf": "gguf",
@@ -17,6 +17,8 @@ SUFFIXES: Mapping[str, str] = {
 }
 """Formats of models that are one file, by the end of its name."""
 HUB = "hf://"
+IDLE = ("running", "waiting", "requests")
+"""Series from which it follows that nobody asks for a service."""
 HUGGINGFACE = "huggingface"
 DECLARE = "set inference.modelFormat, or name a runtime in inference.runtime"
 
@@ -59,7 +61,7 @@ def choose(service: Service, runtimes: Iterable[Runtime], pools: Iterable[Pool],
     for runtime in sorted(runtimes, key=lambda each: each.name):
         if runtime.role is not Role.INFERENCE:
             continue
-        offered = _offered(runtime, name, places, spec.scaling.metric if spec.scaling else None)
+        offered = _offered(runtime, name, places, spec)
         if isinstance(offered, str):
             lacks.append(f"{runtime.name} {offered}")
         else:
@@ -92,7 +94,7 @@ def accelerators(pod: Workload, pools: Iterable[Pool]) -> frozenset[str]:
     return frozenset(left or pod.accelerators or ("CPU", "GPU", "TPU"))
 
 
-def _offered(runtime: Runtime, name: str, places: Collection[str], metric: Metric | None) -> tuple[int, Runtime] | str:
+def _offered(runtime: Runtime, name: str, places: Collection[str], spec: Inference) -> tuple[int, Runtime] | str:
     """Its priority and itself with the engines that may be used, or what it lacks."""
     served = next((one for one in runtime.formats if one.name == name), None)
     if served is None:
@@ -104,15 +106,19 @@ def _offered(runtime: Runtime, name: str, places: Collection[str], metric: Metri
     usable = {kind: engine for kind, engine in offers.items() if kind in places}
     if not usable:
         return f"serves it on {' and '.join(sorted(offers)) or 'no accelerator that it has'} only"
-    if metric is not None and (lack := unmeasured(metric, runtime)):
+    if lack := unmeasured(spec, runtime):
         return lack
     return served.priority, replace(runtime, engines=usable)
 
 
-def unmeasured(metric: Metric, runtime: Runtime) -> str:
-    """What of a metric of scaling the runtime does not tell, "" when it tells all; ends a sentence that names it."""
-    missing = " and ".join(name for name in SERIES[metric] if name not in runtime.series)
-    return f"names no series for {missing}, which scaleMetric {metric} needs" if missing else ""
+def unmeasured(spec: Inference, runtime: Runtime) -> str:
+    """What a service has to know of its load and the runtime does not tell, "" when all; ends a sentence about it."""
+    if spec.scaling is None:
+        return ""
+    metric = spec.scaling.metric
+    needs, why = (SERIES[metric], f"scaleMetric {metric}") if spec.minimum else (IDLE, "minReplicas 0")
+    missing = " and ".join(name for name in needs if name not in runtime.series)
+    return f"names no series for {missing}, which {why} needs" if missing else ""
 
 
 def _on(runtime: Runtime) -> str:

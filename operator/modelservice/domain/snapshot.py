@@ -90,6 +90,7 @@ class ServiceView:
     """One service with what it wants and has; `minimum` of its replicas are its floor, if its class has one.
 
     `inference` is None while it cannot be rendered: what runs is kept then. `most` is how many replicas it may have.
+    `woken` when it was parked at zero and somebody has asked for it since.
     """
 
     name: ServiceName
@@ -103,6 +104,12 @@ class ServiceView:
     priority: Priority = Priority.STANDARD
     minimum: int = 0
     most: int = 0
+    woken: bool = False
+
+    @property
+    def waking(self) -> bool:
+        """Whether it is to start its first replicas since it was woken: none of its Deployments has any."""
+        return self.woken and not any(one.replicas or one.ready for one in self.deployed)
 
     @property
     def origin(self) -> Origin:

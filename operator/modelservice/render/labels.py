@@ -25,6 +25,11 @@ BREAK_GLASS_REASON = "modelservice.dev/break-glass-reason"
 DIGEST = "modelservice.dev/artifact-digest"
 REVISION = "modelservice.dev/model-revision"
 SIZE = "modelservice.dev/model-bytes"
+WAKE = "modelservice.dev/wake-requested-at"
+GATEWAY = "modelservice.dev/gateway"
+"""On the Service of the gateway, whose EndpointSlices take it over, and on those slices that name the gateway."""
+SERVICE_NAME = "kubernetes.io/service-name"
+SLICE_MANAGER = "endpointslice.kubernetes.io/managed-by"
 
 
 def child_labels(service: ServiceName) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelservice.domain.specs import Role, Service
-from modelservice.render.labels import NAME, ROLE, child_labels, owner
+from modelservice.domain.gateways import Gateways
+from modelservice.domain.specs import Role, Service, ServiceName
+from modelservice.render.labels import GATEWAY, MANAGER, NAME, ROLE, SERVICE_NAME, SLICE_MANAGER, child_labels, owner
 
 
 def service(of: Service) -> dict[str, Any]:
@@ -23,6 +24,29 @@ def service(of: Service) -> dict[str, Any]:
             "selector": {NAME: of.name.name, ROLE: Role.INFERENCE.value},
             "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
         },
+    }
+
+
+def stand_in_name(of: ServiceName) -> str:
+    """The name of the slice that names the gateway."""
+    return f"{of.name}-gateway"
+
+
+def stand_in(of: Service, gateways: Gateways) -> dict[str, Any]:
+    """The slice that sends requests for a service without a ready replica to the gateway, which holds them."""
+    labels = {SERVICE_NAME: of.name.name, SLICE_MANAGER: MANAGER, GATEWAY: "true"}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": stand_in_name(of.name),
+            "namespace": of.name.namespace,
+            "labels": {**child_labels(of.name), **labels},
+            "ownerReferences": owner(of),
+        },
+        "addressType": gateways.family,
+        "ports": [{"name": "http", "port": gateways.port, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [one], "conditions": {"ready": True}} for one in gateways.addresses],
     }
 
 

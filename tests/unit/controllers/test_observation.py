@@ -6,7 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from modelservice.controllers.observation import attempt_of, deployed_of, gate_index, pod_of, trouble_of
+from modelservice.controllers.observation import (
+    attempt_of,
+    deployed_of,
+    gate_index,
+    gateways_of,
+    pod_of,
+    trouble_of,
+)
+from modelservice.domain.gateways import Gateways
 from modelservice.domain.snapshot import BreakGlass
 from modelservice.domain.specs import Role, ServiceName
 from modelservice.domain.training import Ending
@@ -300,3 +308,33 @@ def test_break_glass_counts_with_a_time_that_has_a_zone(
     seen = pod_of(obj)
     assert seen is not None
     assert seen.break_glass == decided
+
+
+def slice_of(*ready: str, namespace: str = "system", port: int = 8000, **more: Any) -> dict[str, Any]:
+    """A slice of the gateway's Service with these ready endpoints and one that is going."""
+    ends = [{"addresses": [address], "conditions": {"ready": True}} for address in ready]
+    going = {"addresses": ["10.0.0.99"], "conditions": {"ready": False, "terminating": True}}
+    labels = {"endpointslice.kubernetes.io/managed-by": more.pop("manager", "endpointslice-controller.k8s.io")}
+    given = {"addressType": "IPv4", "ports": [{"name": "http", "port": port}], "endpoints": [*ends, going], **more}
+    return {"metadata": {"namespace": namespace, "name": "gateway-x", "labels": labels}, **given}
+
+
+def test_the_gateway_is_where_the_slices_of_its_service_say_and_only_in_the_operators_namespace() -> None:
+    found = [
+        slice_of("10.0.0.2", "10.0.0.1"),
+        slice_of("10.0.0.3"),
+        slice_of("10.6.6.6", namespace="team"),
+        slice_of("10.7.7.7", manager="modelservice"),
+        slice_of("fd00::1", addressType="IPv6"),
+    ]
+    assert gateways_of(found, "system") == Gateways(("10.0.0.1", "10.0.0.2", "10.0.0.3"), 8000)
+    assert gateways_of([found[4]], "system") == Gateways(("fd00::1",), 8000, "IPv6")
+
+
+@pytest.mark.parametrize(
+    "slices",
+    [[], [slice_of()], [slice_of("10.0.0.1", ports=[{"name": "other", "port": 1}])], [slice_of(endpoints=None)]],
+    ids=["none", "none that is ready", "another port", "no endpoints"],
+)
+def test_there_is_no_gateway_while_none_takes_requests(slices: list[dict[str, Any]]) -> None:
+    assert gateways_of(slices, "system") is None

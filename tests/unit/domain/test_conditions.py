@@ -15,7 +15,7 @@ from modelservice.domain.relief import Relief
 from modelservice.domain.thresholds import Action
 from modelservice.domain.training import Outcome, Record
 
-from tests.unit.domain.specs import USD, pool, runtime, workload
+from tests.unit.domain.specs import NOW, USD, pool, runtime, workload
 
 SELECTION = select(workload(), runtime(), [pool("cpu"), pool("dear", 9 * USD)], {})
 RATE = Refusal(Blocked.RATE, "ns/team", USD, USD // 2, "USD")
@@ -33,6 +33,8 @@ GOOD = Facts(
 STARTING = replace(GOOD, ready=0)
 TRAINING = replace(GOOD, trains=True, artifact="", ready=0, funded=0, wanted=1, run=Record("r"))
 DONE = Record("r", 1, outcome=Outcome.SUCCEEDED, metrics={"loss": "0.037"})
+PARKED = replace(GOOD, wanted=0, funded=0, minimum=0, ready=0, parked_at=NOW)
+WOKEN = replace(GOOD, wanted=1, funded=1, minimum=0, ready=0, woken_at=NOW)
 LOST = Record("r", 1, failures=1, outcome=Outcome.FAILED, message="It said no.")
 
 
@@ -81,6 +83,13 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
     (replace(GOOD, option=None, selection=None), "HardwareSelected", "Unknown", "Waiting", "when the model is known"),
     (GOOD, "BudgetAdmitted", "True", "Held", "2 pods by ns/team"),
     (replace(GOOD, payers=()), "BudgetAdmitted", "True", "NoBudget", "not limited"),
+    (PARKED, "Available", "False", "ScaledToZero", "since 2026-01-01T06:00:00Z"),
+    (PARKED, "Ready", "True", "ScaledToZero", "a request through the gateway wakes it"),
+    (PARKED, "BudgetAdmitted", "True", "NothingWanted", "No pod"),
+    (replace(PARKED, ledger_problem="It is away."), "Ready", "True", "ScaledToZero", "Parked"),
+    (WOKEN, "Available", "False", "WokenFromZero", "by a request at 2026-01-01T06:00:00Z"),
+    (WOKEN, "Ready", "True", "WokenFromZero", "first replica is starting"),
+    (replace(WOKEN, ready=1), "Ready", "True", "Serving", "1 replica ready"),
     (replace(GOOD, minimum=3), "Available", "False", "NotStarted", "2 of 3 replicas ready; the other conditions"),
     (replace(GOOD, minimum=3, funded=3), "Available", "False", "PodsStarting", "the others are starting"),
     (replace(STARTING, unsettled=True), "ArtifactReady", "Unknown", "NotDownloaded", "finds out what lies at pvc://"),
@@ -213,6 +222,24 @@ def test_facts_lead_to_a_status_a_reason_and_a_sentence(
     assert (condition.status, condition.reason) == (status, reason)
     assert said in condition.message
     assert condition.message.endswith(".")
+
+
+PASSED_ON: list[tuple[Facts, str, str]] = [
+    (replace(PARKED, problem=Problem("RuntimeNotFound", "No.")), "RuntimeNotFound", "No."),
+    (replace(PARKED, missing_claim="models"), "ClaimNotFound", "PersistentVolumeClaim models"),
+    (replace(WOKEN, funded=0, refused=Refused(RATE, 1)), "RateLimited", "1 pod refused"),
+    (replace(WOKEN, troubles=(Trouble("p", "PodsCrashing", "It."),)), "PodsCrashing", "It."),
+    (replace(WOKEN, woken_at=None), "PodsStarting", "0 of 1 replica ready"),
+]
+
+
+@pytest.mark.parametrize(("facts", "reason", "part"), PASSED_ON, ids=[case[1] for case in PASSED_ON])
+def test_at_zero_ready_still_passes_on_what_would_keep_a_replica_from_starting(
+    facts: Facts, reason: str, part: str
+) -> None:
+    ready = judge(facts)[0]
+    assert (ready.status, ready.reason) == ("False", reason)
+    assert part in ready.message
 
 
 def test_every_reason_has_a_case() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from modelservice.domain.conditions import REASONS, Problem
 from modelservice.domain.demand import Scaling
-from modelservice.domain.runtimes import Choice, accelerators, choose, format_of
+from modelservice.domain.runtimes import Choice, accelerators, choose, format_of, unmeasured
 from modelservice.domain.specs import (
     ClaimPath,
     Download,
@@ -155,3 +155,12 @@ def test_the_placement_decides_which_accelerators_count() -> None:
     assert accelerators(workload(), ()) == {"CPU", "GPU", "TPU"}
     cheap = refused(service("llm", "huggingface", accelerators=("CPU",)), VLLM)
     assert cheap.message.endswith("on CPU: vllm serves it on GPU only.")
+
+
+def test_a_service_that_may_be_at_zero_needs_to_know_what_was_answered_too() -> None:
+    mute = runtime(series={"running": ("r",), "waiting": ("w",)})
+    spec = Inference(workload(), 1, 1, Scaling("Concurrency", 10, 300))
+    assert unmeasured(spec, mute) == ""
+    lack = "names no series for requests, which minReplicas 0 needs"
+    assert unmeasured(replace(spec, minimum=0), mute) == lack
+    assert unmeasured(replace(spec, minimum=0), runtime()) == ""

@@ -43,3 +43,25 @@ async def test_nothing_happens_without_a_change() -> None:
     debounce = Debounce()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(debounce.wait(), 1000)
+
+
+@pytest.mark.parametrize(("changes", "closed"), [([], 0.5), ([0.1, 0.4], 0.5), ([0.6], 0.5)])
+async def test_what_somebody_waits_for_closes_the_window_at_once(changes: list[float], closed: float) -> None:
+    debounce, loop = Debounce(idle=1, longest=10), asyncio.get_running_loop()
+    for at in changes:
+        loop.call_at(at, debounce.trigger)
+    loop.call_at(0.5, lambda: debounce.trigger(at_once=True))
+    await debounce.wait()
+    assert loop.time() == pytest.approx(closed)
+    assert debounce.hurried.is_set()
+
+
+async def test_the_window_after_one_that_was_closed_at_once_is_an_ordinary_one() -> None:
+    debounce, loop = Debounce(idle=1, longest=10), asyncio.get_running_loop()
+    debounce.trigger(at_once=True)
+    await debounce.wait()
+    assert loop.time() == 0
+    debounce.hurried.clear()
+    debounce.trigger()
+    await debounce.wait()
+    assert loop.time() == 1

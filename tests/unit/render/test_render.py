@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from modelservice.domain.demand import Scaling
+from modelservice.domain.gateways import Gateways
 from modelservice.domain.prices import Billing
 from modelservice.domain.specs import (
     Artifact,
@@ -33,6 +34,7 @@ from modelservice.render.deployment import deployment, deployment_name, fetcher_
 from modelservice.render.hashing import hash8, placement_id, run_id
 from modelservice.render.job import job, job_name
 from modelservice.render.service import service as address
+from modelservice.render.service import stand_in
 from modelservice.render.variables import expand
 
 from tests.unit.domain.specs import gpu_pool, pool, runtime, workload
@@ -409,3 +411,14 @@ def test_a_hash_does_not_depend_on_the_order_of_keys(order: tuple[str, ...]) -> 
 )
 def test_variables_are_expanded_as_the_kubelet_does_and_foreign_ones_are_left_to_it(text: str, expanded: str) -> None:
     assert expand(text, {"A": "1", "C": "a$(A)b"}) == expanded
+
+
+def test_the_stand_in_leads_the_service_to_the_gateway_and_says_whose_it_is() -> None:
+    made = stand_in(service(), Gateways(("10.0.0.1", "10.0.0.2"), 8000))
+    labels = made["metadata"]["labels"]
+    assert made["metadata"]["name"] == f"{service().name.name}-gateway"
+    assert labels["kubernetes.io/service-name"] == address(service())["metadata"]["name"]
+    assert labels["endpointslice.kubernetes.io/managed-by"] == "modelservice"
+    assert made["ports"] == [{"name": address(service())["spec"]["ports"][0]["name"], "port": 8000, "protocol": "TCP"}]
+    assert [one["addresses"] for one in made["endpoints"]] == [["10.0.0.1"], ["10.0.0.2"]]
+    assert made["metadata"]["ownerReferences"] == address(service())["metadata"]["ownerReferences"]
