@@ -21,6 +21,7 @@ KUBERNETES = ("--kube-version", "1.36.3")
 BREAK_GLASS = "modelservice:break-glass"
 OPERATOR = f"system:serviceaccount:{SYSTEM}:modelservice"
 FUSE = f"system:serviceaccount:{SYSTEM}:modelservice-fuse"
+GATEWAY = f"system:serviceaccount:{SYSTEM}:modelservice-gateway"
 GATE = "modelservice.dev/budget"
 NAME = "modelservice.dev/name"
 PODS = "/api/v1/namespaces/default/pods"

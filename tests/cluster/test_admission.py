@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from cluster import Cluster
 
-from tests.cluster.charted import FUSE, GATE, LEDGER, NAME, SYSTEM, charted, pod, rendered
+from tests.cluster.charted import FUSE, GATE, GATEWAY, LEDGER, NAME, SYSTEM, charted, pod, rendered
 from tests.cluster.rest import JSON_PATCH, MERGE, STRATEGIC, Object, Reply, Rest, until
 
 TEAM = "admission"
@@ -391,3 +391,83 @@ def test_our_own_pods_are_admitted_where_the_restricted_level_is_enforced(
     owner.post(f"{pods}?dryRun=All", body).ok()
     root = {**template["spec"], "securityContext": {}}
     refused(owner.post(f"{pods}?dryRun=All", {**body, "spec": root}), "violates PodSecurity")
+
+
+SERVICES = f"/apis/modelservice.dev/v1alpha1/namespaces/{TEAM}/modelservices"
+WAKE = "modelservice.dev/wake-requested-at"
+ONE_ANNOTATION = "The gateway changes nothing of a ModelService but the annotation modelservice.dev/wake-requested-at."
+A_TIME = "The annotation modelservice.dev/wake-requested-at is a time in UTC, for example 2026-01-31T12:00:00Z."
+
+
+def asleep(name: str) -> Object:
+    inference = {
+        "runtime": "engine",
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}},
+        "minReplicas": 0,
+        "maxReplicas": 1,
+        "scaling": {"scaleTarget": 1},
+    }
+    return {
+        "apiVersion": "modelservice.dev/v1alpha1",
+        "kind": "ModelService",
+        "metadata": {"name": name, "labels": {"team": "a"}, "annotations": {"kept": "yes"}},
+        "spec": {"model": {"storageUri": "pvc://models/m"}, "inference": inference},
+    }
+
+
+@pytest.fixture
+def gateway(owner: Rest) -> Iterator[Rest]:
+    """The gateway's ServiceAccount, and a service that it may wake."""
+    owner.post(SERVICES, asleep("chat")).ok()
+    yield owner.person(GATEWAY, "system:serviceaccounts", "system:authenticated")
+    owner.delete(f"{SERVICES}/chat").ok()
+
+
+def woken(at: str, **more: Object) -> Object:
+    return {"metadata": {"annotations": {WAKE: at}}, **more}
+
+
+def test_the_gateway_asks_for_a_replica_by_one_annotation(gateway: Rest) -> None:
+    for at in ("2026-07-10T12:00:00Z", "2026-07-10T12:05:00Z"):
+        stored = gateway.patch(f"{SERVICES}/chat", woken(at)).ok()
+        assert stored["metadata"]["annotations"] == {"kept": "yes", WAKE: at}
+        assert stored["metadata"]["generation"] == 1
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        pytest.param({"spec": {"suspend": True}}, id="the spec"),
+        pytest.param({"spec": {"inference": {"maxReplicas": 9}}}, id="its replicas"),
+        pytest.param({"metadata": {"labels": {"team": "b"}}}, id="a label"),
+        pytest.param({"metadata": {"labels": None}}, id="all labels"),
+        pytest.param({"metadata": {"finalizers": ["example.com/stuck"]}}, id="a finalizer"),
+        pytest.param({"metadata": {"annotations": {"kept": "no"}}}, id="another annotation"),
+        pytest.param({"metadata": {"annotations": {"kept": None}}}, id="the end of another annotation"),
+        pytest.param({"metadata": {"annotations": {"new": "one"}}}, id="a new annotation"),
+        pytest.param(woken("2026-07-10T12:00:00Z", spec={"suspend": True}), id="the spec beside it"),
+        pytest.param(
+            {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "1"}]}},
+            id="an owner",
+        ),
+    ],
+)
+def test_the_gateway_changes_nothing_else(gateway: Rest, patch: Object) -> None:
+    refused(gateway.patch(f"{SERVICES}/chat", patch), ONE_ANNOTATION)
+
+
+@pytest.mark.parametrize("value", ["", "now", "2026-07-10", "x" * 1000, "2026-07-10T12:00:00Z\n"])
+def test_the_gateway_writes_a_time_and_nothing_else_there(gateway: Rest, value: str) -> None:
+    refused(gateway.patch(f"{SERVICES}/chat", woken(value)), A_TIME)
+
+
+def test_the_gateway_makes_and_deletes_no_service_and_writes_no_status(gateway: Rest, owner: Rest) -> None:
+    assert gateway.post(SERVICES, asleep("other")).code == 403
+    assert gateway.delete(f"{SERVICES}/chat").code == 403
+    assert gateway.patch(f"{SERVICES}/chat/status", {"status": {"observedGeneration": 7}}).code == 403
+    stored = owner.get(f"{SERVICES}/chat").ok()
+    assert gateway.put(f"{SERVICES}/chat", stored).code == 403
+
+
+def test_people_change_services_as_before(gateway: Rest, eve: Rest) -> None:
+    assert eve.patch(f"{SERVICES}/chat", {"spec": {"suspend": True}}).ok()["spec"]["suspend"] is True

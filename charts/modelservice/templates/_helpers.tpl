@@ -24,6 +24,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: fuse
 {{- end }}
 
+{{- define "modelservice.gateway.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "modelservice.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end }}
+
 {{- define "modelservice.labels" -}}
 {{ include "modelservice.selectorLabels" . }}
 {{ include "modelservice.releaseLabels" . }}
@@ -31,6 +37,11 @@ app.kubernetes.io/component: fuse
 
 {{- define "modelservice.fuse.labels" -}}
 {{ include "modelservice.fuse.selectorLabels" . }}
+{{ include "modelservice.releaseLabels" . }}
+{{- end }}
+
+{{- define "modelservice.gateway.labels" -}}
+{{ include "modelservice.gateway.selectorLabels" . }}
 {{ include "modelservice.releaseLabels" . }}
 {{- end }}
 
@@ -56,10 +67,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
+{{- define "modelservice.gateway.serviceAccountName" -}}
+{{- if .Values.gateway.serviceAccount.create -}}
+{{- default (printf "%s-gateway" (include "modelservice.fullname" .)) .Values.gateway.serviceAccount.name }}
+{{- else -}}
+{{- required "gateway.serviceAccount.name must be set when gateway.serviceAccount.create is false." .Values.gateway.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
 {{- /* Names of the admission policies that the guarantee needs, and of their bindings. */ -}}
 {{- define "modelservice.admissionPolicies" -}}
 {{- $name := include "modelservice.fullname" . -}}
-{{ $name }}-pods {{ $name }}-ledgers{{ if .Values.fuse.enabled }} {{ $name }}-fuse{{ end }}
+{{ $name }}-pods {{ $name }}-ledgers{{ if .Values.fuse.enabled }} {{ $name }}-fuse{{ end }}{{ if .Values.gateway.enabled }} {{ $name }}-gateway{{ end }}
 {{- end }}
 
 {{- /* CEL: whether the request comes from the operator or from somebody who broke the glass. */ -}}

@@ -1,6 +1,5 @@
-{{- /* What the pods of the operator and of the fuse have in common. */ -}}
+{{- /* What the pods of the operator, the fuse and the gateway have in common. */ -}}
 {{- define "modelservice.podSpec" -}}
-terminationGracePeriodSeconds: 30
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -28,9 +27,6 @@ securityContext:
 {{- define "modelservice.container" -}}
 image: {{ printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-ports:
-  - name: http
-    containerPort: 8080
 startupProbe:
   httpGet:
     path: /healthz
@@ -66,6 +62,10 @@ securityContext:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{ include "modelservice.logEnvironment" . }}
+{{- end }}
+
+{{- define "modelservice.logEnvironment" -}}
 - name: MODELSERVICE_LOG_LEVEL
   value: {{ .Values.logLevel }}
 - name: MODELSERVICE_LOG_FORMAT

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from modelservice.controllers.pricetables import KEY
 from modelservice.domain.pricetable import parse_table
-from modelservice.settings import Settings
+from modelservice.render.labels import GATEWAY
+from modelservice.settings import GatewaySettings, Settings
 
 REPO = Path(__file__).resolve().parents[3]
 HELM = REPO / "bin/helm"
@@ -130,7 +131,8 @@ def test_editors_write_services_and_only_admins_write_budgets(default: list[Obje
 
 def test_without_aggregation_the_roles_of_people_stay_as_they_were() -> None:
     roles = of_kind(render("rbac.aggregate=false"), "ClusterRole")
-    assert {role["metadata"]["name"] for role in roles} == {"modelservice-fuse", "modelservice-operator"}
+    names = {"modelservice-fuse", "modelservice-gateway", "modelservice-operator"}
+    assert {role["metadata"]["name"] for role in roles} == names
 
 
 def test_the_fuse_has_an_account_of_its_own_with_the_least_rights(default: list[Object]) -> None:
@@ -153,6 +155,7 @@ def test_the_fuse_has_an_account_of_its_own_with_the_least_rights(default: list[
     assert {account["metadata"]["name"] for account in of_kind(default, "ServiceAccount")} == {
         "modelservice",
         "modelservice-fuse",
+        "modelservice-gateway",
     }
 
 
@@ -162,12 +165,13 @@ def test_the_policy_for_the_fuse_names_its_account() -> None:
     (condition,) = policy["matchConditions"]
     assert condition["expression"] == "request.userInfo.username == 'system:serviceaccount:modelservice-system:wire'"
     assert policy["failurePolicy"] == "Fail"
-    assert [account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")] == ["modelservice"]
+    names = [account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")]
+    assert sorted(names) == ["modelservice", "modelservice-gateway"]
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_the_operator_is_told_of_every_admission_policy_and_may_read_it(*, enabled: bool) -> None:
-    objects = render(f"fuse.enabled={str(enabled).lower()}")
+@pytest.mark.parametrize("values", [(), ("fuse.enabled=false",), ("gateway.enabled=false",)])
+def test_the_operator_is_told_of_every_admission_policy_and_may_read_it(values: tuple[str, ...]) -> None:
+    objects = render(*values)
     (container,) = one(objects, "Deployment", "modelservice")["spec"]["template"]["spec"]["containers"]
     told = next(v["value"] for v in container["env"] if v["name"] == "MODELSERVICE_ADMISSION_POLICIES").split()
     for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
@@ -176,9 +180,86 @@ def test_the_operator_is_told_of_every_admission_policy_and_may_read_it(*, enabl
     assert (sorted(rule["resourceNames"]), rule["verbs"]) == (sorted(told), ["get"])
 
 
-def test_without_the_fuse_nothing_of_it_is_installed() -> None:
-    named = [item["metadata"]["name"] for item in render("fuse.enabled=false")]
-    assert not any(name.endswith("fuse") for name in named)
+@pytest.mark.parametrize("part", ["fuse", "gateway"])
+def test_without_a_part_nothing_of_it_is_installed(part: str) -> None:
+    named = [item["metadata"]["name"] for item in render(f"{part}.enabled=false", "networkPolicy.enabled=true")]
+    assert not any(name.endswith(part) for name in named)
+
+
+def test_the_gateway_has_an_account_of_its_own_with_the_least_rights(default: list[Object]) -> None:
+    granted = grants(one(default, "ClusterRole", "modelservice-gateway"))
+    assert granted == {"modelservices": READ | {"patch"}, "endpointslices": READ}
+    (subject,) = one(default, "ClusterRoleBinding", "modelservice-gateway")["subjects"]
+    assert (subject["name"], subject["namespace"]) == ("modelservice-gateway", "modelservice-system")
+    pod = one(default, "Deployment", "modelservice-gateway")["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], pod["containers"][0]["args"]) == ("modelservice-gateway", ["gateway"])
+    policy = one(default, "ValidatingAdmissionPolicy", "modelservice-gateway")["spec"]
+    (condition,) = policy["matchConditions"]
+    account = "system:serviceaccount:modelservice-system:modelservice-gateway"
+    assert condition["expression"] == f"request.userInfo.username == '{account}'"
+    assert policy["failurePolicy"] == "Fail"
+
+
+def test_the_operator_finds_the_gateway_by_the_label_of_its_service_and_the_port_named_http(
+    default: list[Object],
+) -> None:
+    service = one(default, "Service", "modelservice-gateway")
+    assert service["metadata"]["labels"][GATEWAY] == "true"
+    (port,) = service["spec"]["ports"]
+    template = one(default, "Deployment", "modelservice-gateway")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    ports = {one["name"]: one["containerPort"] for one in template["spec"]["containers"][0]["ports"]}
+    assert (port["name"], ports[port["targetPort"]]) == ("http", GatewaySettings().gateway_port)
+    assert ports["http"] == GatewaySettings().http_port
+
+
+def test_the_gateway_may_take_longer_to_end_than_its_requests(default: list[Object]) -> None:
+    for objects, drain in ((default, 60), (render("gateway.drainTimeoutSeconds=300"), 300)):
+        pod = one(objects, "Deployment", "modelservice-gateway")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        settings = GatewaySettings.from_environment(environment)
+        assert {f"MODELSERVICE_{name.upper()}" for name in settings.model_fields_set} == environment.keys()
+        assert settings.drain_timeout_seconds == drain
+        grace = pod["terminationGracePeriodSeconds"]
+        assert grace >= settings.drain_delay_seconds + settings.drain_timeout_seconds + 5
+
+
+def test_the_network_policies_let_requests_into_the_gateway_only(tmp_path: Path, default: list[Object]) -> None:
+    assert of_kind(default, "NetworkPolicy") == []
+    made = render("networkPolicy.enabled=true")
+    opened = {
+        item["metadata"]["name"]: [port["port"] for rule in item["spec"]["ingress"] for port in rule["ports"]]
+        for item in of_kind(made, "NetworkPolicy")
+    }
+    assert opened == {"modelservice": ["http"], "modelservice-gateway": ["http", "requests"]}
+    callers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}]
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"networkPolicy": {"enabled": True, "callers": callers}}))
+    done = helm("template", "modelservice", str(CHART), "--kube-version", KUBERNETES, "-f", str(values))
+    policy = one([item for item in yaml.safe_load_all(done.stdout) if item], "NetworkPolicy", "modelservice-gateway")
+    probes, requests = policy["spec"]["ingress"]
+    assert ("from" in probes, requests["from"]) == (False, callers)
+
+
+def test_the_examples_name_the_gateway_as_the_chart_does(default: list[Object]) -> None:
+    documents = [
+        document
+        for path in sorted((REPO / "examples/gateway").iterdir())
+        for document in yaml.safe_load_all(path.read_text())
+    ]
+    service = one(default, "Service", "modelservice-gateway")
+    (port,) = service["spec"]["ports"]
+    for route in of_kind(documents, "HTTPRoute"):
+        assert route["metadata"]["namespace"] == service["metadata"]["namespace"]
+        for rule in route["spec"]["rules"]:
+            assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+    (rule,) = one(documents, "Ingress")["spec"]["rules"]
+    backend = rule["http"]["paths"][0]["backend"]["service"]
+    assert backend == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
+    allowed = one(documents, "NetworkPolicy")["spec"]["ingress"][0]["from"]
+    pods = one(default, "Deployment", "modelservice-gateway")["spec"]["template"]["metadata"]["labels"]
+    assert any(peer.get("podSelector", {}).get("matchLabels", {"": ""}).items() <= pods.items() for peer in allowed)
 
 
 def test_cost_readers_may_list_the_book_and_the_services_and_no_more(tmp_path: Path, default: list[Object]) -> None:
@@ -213,7 +294,7 @@ def test_a_cost_reader_that_nobody_can_be_is_refused(tmp_path: Path, reader: dic
     assert "values don't meet the specifications of the schema" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse"])
+@pytest.mark.parametrize("name", ["modelservice", "modelservice-fuse", "modelservice-gateway"])
 def test_our_own_pods_meet_the_restricted_level(default: list[Object], name: str) -> None:
     pod = one(default, "Deployment", name)["spec"]["template"]["spec"]
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -284,15 +365,16 @@ def test_the_images_of_other_engines_are_pinned_to_a_version(default: list[Objec
 
 @pytest.mark.parametrize(("replicas", "budgets"), [(1, 0), (2, 1), (3, 1)])
 def test_a_disruption_budget_comes_with_the_second_replica(replicas: int, budgets: int) -> None:
-    objects = render(f"replicaCount={replicas}")
-    assert one(objects, "Deployment", "modelservice")["spec"]["replicas"] == replicas
-    assert len(of_kind(objects, "PodDisruptionBudget")) == budgets
+    objects = render(f"replicaCount={replicas}", f"gateway.replicaCount={replicas}")
+    for name in ("modelservice", "modelservice-gateway"):
+        assert one(objects, "Deployment", name)["spec"]["replicas"] == replicas
+    assert len(of_kind(objects, "PodDisruptionBudget")) == 2 * budgets
 
 
 def test_an_upgrade_of_the_operator_changes_no_object_that_a_model_pod_is_made_of(default: list[Object]) -> None:
     upgraded = render("image.tag=next", "prometheus.url=http://p:9090")
     changed = [(old["kind"], new["kind"]) for old, new in zip(default, upgraded, strict=True) if old != new]
-    assert changed == [("Deployment", "Deployment")] * 2
+    assert changed == [("Deployment", "Deployment")] * 3
 
 
 def test_crds_are_installed_and_kept_unless_the_values_say_otherwise(default: list[Object]) -> None:
@@ -328,31 +410,35 @@ def test_runtimes_are_a_hook_only_while_the_cluster_does_not_know_their_kind(def
 def test_the_policies_trust_the_account_and_the_group_of_the_values() -> None:
     objects = render("serviceAccount.create=false", "serviceAccount.name=robot", "breakGlass.group=sre:on-call")
     for policy in of_kind(objects, "ValidatingAdmissionPolicy"):
-        if policy["metadata"]["name"].endswith("-fuse"):
+        if policy["metadata"]["name"].endswith(("-fuse", "-gateway")):
             continue
         text = json.dumps(policy)
         assert "system:serviceaccount:modelservice-system:robot" in text
         assert "'sre:on-call' in request.userInfo.groups" in text
         assert policy["spec"]["failurePolicy"] == "Fail"
     bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
-    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"]] * 3
-    assert [account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")] == ["modelservice-fuse"]
+    assert [binding["spec"]["validationActions"] for binding in bindings] == [["Deny"]] * 4
+    others = {"modelservice-fuse", "modelservice-gateway"}
+    assert {account["metadata"]["name"] for account in of_kind(objects, "ServiceAccount")} == others
     subjects = [
         subject
         for kind in ("ClusterRoleBinding", "RoleBinding")
         for item in of_kind(objects, kind)
         for subject in item["subjects"]
     ]
-    assert {subject["name"] for subject in subjects} == {"robot", "modelservice-fuse"}
+    assert {subject["name"] for subject in subjects} == {"robot", *others}
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
-    [("metrics.podMonitor.enabled=true", "PodMonitor"), ("networkPolicy.enabled=true", "NetworkPolicy")],
+    ("value", "kind", "apart"),
+    [
+        ("metrics.podMonitor.enabled=true", "PodMonitor", set()),
+        ("networkPolicy.enabled=true", "NetworkPolicy", {"gateway"}),
+    ],
 )
-def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str, kind: str) -> None:
+def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str, kind: str, apart: set[str]) -> None:
     assert of_kind(default, kind) == []
-    spec = one(render(value), kind)["spec"]
+    spec = one(render(value), kind, "modelservice")["spec"]
     chosen = spec.get("selector") or spec["podSelector"]
     (expression,) = chosen["matchExpressions"]
     assert (expression["key"], expression["operator"]) == ("app.kubernetes.io/component", "In")
@@ -361,7 +447,7 @@ def test_what_is_optional_comes_when_asked_for(default: list[Object], value: str
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         assert chosen["matchLabels"].items() <= labels.items()
         components.add(labels["app.kubernetes.io/component"])
-    assert components == set(expression["values"])
+    assert components - apart == set(expression["values"])
 
 
 @pytest.mark.parametrize(

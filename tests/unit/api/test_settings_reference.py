@@ -13,7 +13,7 @@ from modelservice.settings import PREFIX, GatewaySettings, Settings
 REPO = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `([\w.]+)` \| (.*?) \| .*\. \|$")
 
-RESOURCES = ("resources", "fuse.resources")
+RESOURCES = ("resources", "fuse.resources", "gateway.resources")
 
 
 def rows(title: str) -> dict[str, str]:
