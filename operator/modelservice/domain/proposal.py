@@ -65,7 +65,7 @@ def _inference(service: Service, listed: Catalogue, given: Given) -> _Draft | No
     runtime, why = found
     notes = (*filter(None, [why]), *notes)
     known = runtime.name in listed.runtimes
-    if spec.scaling is not None and known and (lack := unmeasured(spec.scaling.metric, runtime)):
+    if known and (lack := unmeasured(spec, runtime)):
         problem = f"The ModelRuntime {runtime.name} {lack}."
         return _Draft(service, Role.INFERENCE, Selection((), ()), (), notes, counts, problem)
     facts = given.facts.get(service.name)
