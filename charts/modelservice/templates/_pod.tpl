@@ -1,5 +1,7 @@
 {{- /* What the pods of the operator, the fuse and the gateway have in common. */ -}}
 {{- define "modelservice.podSpec" -}}
+# Else the Service of the gateway would set MODELSERVICE_GATEWAY_PORT, which is a setting of the gateway.
+enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -305,6 +305,7 @@ def test_our_own_pods_meet_the_restricted_level(default: list[Object], name: str
         "capabilities": {"drop": ["ALL"]},
     }
     assert {"hostNetwork", "hostPID", "hostIPC", "volumes"}.isdisjoint(pod)
+    assert pod["enableServiceLinks"] is False, "the names of Services must not become settings"
     assert {probe for probe in container if probe.endswith("Probe")} == {
         "startupProbe",
         "livenessProbe",
