@@ -51,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--pools",
         type=Path,
         metavar="FILE",
-        help="pools, runtimes and budgets of the platform: used instead of DIR's pools",
+        help="more files: pools of the platform, used instead of DIR's, runtimes, budgets",
     )
     parser.add_argument(
         "--model",
@@ -107,12 +107,11 @@ def _time(text: str) -> int:
 
 
 def _prefer_pools(manifests: Manifests, files: Path) -> None:
-    """Leave out the pools of the directory, since others are given."""
-    inside = [
-        key for key, (found, _) in manifests.objects.items() if key[0] == "ComputePool" and _below(found.path, files)
-    ]
-    for key in inside:
-        del manifests.objects[key]
+    """Leave out the pools of the directory where others are given."""
+    pools = {found.key: _below(found.path, files) for found, _ in manifests.of("ComputePool")}
+    if not all(pools.values()):
+        for key in (key for key, inside in pools.items() if inside):
+            del manifests.objects[key]
 
 
 def _below(path: Path, directory: Path) -> bool:

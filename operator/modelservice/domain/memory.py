@@ -32,5 +32,6 @@ NOTHING = Figure(0, 0, 0, Source.MEASURED)
 
 
 def gib(amount: int) -> str:
-    """Bytes for people, in GiB with at most two decimals: ``22.05 GiB``."""
-    return f"{amount / GIB:.2f}".rstrip("0").rstrip(".") + " GiB"
+    """Bytes for people, in GiB with at most two decimals: ``22.05 GiB``; little in MiB."""
+    size, unit = (amount / GIB, "GiB") if amount >= GIB // 100 else (amount / 2**20, "MiB")
+    return f"{size:.2f}".rstrip("0").rstrip(".") + f" {unit}"

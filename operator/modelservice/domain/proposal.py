@@ -254,11 +254,18 @@ def _describe(facts: ModelFacts | None, service: Service) -> str:
         )
     parts = [facts.architecture] if facts.architecture else []
     if facts.parameters:
-        parts.append(f"{facts.parameters / 1e9:.3g} billion parameters")
+        parts.append(_many(facts.parameters))
     stored = f" in {facts.main_datatype}" if facts.main_datatype else ""
     parts.append(f"{gib(facts.weights)} of weights{stored}")
     told = "declared" if facts.source is Source.HEURISTIC else "from its headers"
     return f"{', '.join(parts)} ({told})"
+
+
+def _many(parameters: int) -> str:
+    for size, name in ((10**9, "billion "), (10**6, "million ")):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {name}parameters"
+    return f"{parameters:,} parameters"
 
 
 def _payments(drafts: Sequence[_Draft], listed: Catalogue, given: Given, now: int) -> Iterator[Payment]:

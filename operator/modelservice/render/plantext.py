@@ -44,7 +44,7 @@ def _block(proposal: Proposal) -> str:
 
 
 def _paragraph(text: str) -> list[str]:
-    return wrap(text, WIDTH - 1, subsequent_indent="  ")
+    return wrap(text, WIDTH - 1, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _options(lines: Sequence[Line]) -> list[str]:

@@ -27,7 +27,7 @@ def align_wrapped(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
     room = max(LEAST, WIDTH - before)
     spread: list[Sequence[str]] = []
     for *cells, text in rows:
-        first, *others = wrap(text, room) or [""]
+        first, *others = wrap(text, room, break_on_hyphens=False) or [""]
         spread.append((*cells, first))
         spread += [(*[""] * len(cells), other) for other in others]
     return align(spread, sides)

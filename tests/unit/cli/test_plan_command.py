@@ -139,6 +139,12 @@ def test_pools_of_the_platform_take_the_place_of_those_beside_the_services(run: 
     other = write(tmp_path / "pools.yaml", {**pool, "metadata": {"name": "theirs"}})
     chat = service(run, "team/chat", "-f", PLANS, "--pools", other)
     assert {line["pool"] for line in chat["options"]} == {"theirs"}
+    budgets = write(
+        tmp_path / "more.yaml", {**documents("team.yaml")[1], "metadata": {"name": "more", "namespace": "team"}}
+    )
+    chat = service(run, "team/chat", "-f", PLANS, "--pools", budgets)
+    assert len({line["pool"] for line in chat["options"]}) == 6, "a file without pools takes none away"
+    assert chat["payers"] == ["team/money", "team/more"]
 
 
 def priced(tmp_path: Path, **spec: Any) -> Path:
@@ -278,7 +284,7 @@ def test_headers_are_read_by_the_program_of_the_workers(
     header = json.dumps({"w": {"dtype": "BF16", "shape": [1000], "data_offsets": [0, 2000]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(2000))
     embed = service(run, "team/embed", "-f", PLANS, "--model", f"embed={tmp_path}")
-    assert embed["model"] == "1e-06 billion parameters, 0 GiB of weights in BF16 (from its headers)"
+    assert embed["model"] == "1,000 parameters, 0 MiB of weights in BF16 (from its headers)"
     (tmp_path / "model.safetensors").write_bytes(b"")
     status, _, err = run("-f", PLANS, "--model", f"embed={tmp_path}")
     assert status == 1

@@ -235,4 +235,4 @@ def test_a_model_that_generates_nothing_needs_no_cache() -> None:
 
 
 def test_bytes_are_written_for_people() -> None:
-    assert [gib(one) for one in (L4, GIB, GIB // 3)] == ["22.05 GiB", "1 GiB", "0.33 GiB"]
+    assert [gib(one) for one in (L4, GIB, GIB // 3, GIB // 256)] == ["22.05 GiB", "1 GiB", "0.33 GiB", "4 MiB"]

@@ -22,6 +22,7 @@ from modelservice_workers.inspection.text import describe
 from modelservice_workers.main import run
 
 from tests.unit.workers.headers import dense, gguf, write_config, write_safetensors
+from tests.unit.workers.models import export_linear
 
 GIB = 2**30
 WORKERS = Path(__file__).resolve().parents[3] / "workers"
@@ -276,8 +277,8 @@ def test_onnx_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
         inspect(path)
 
 
-def test_a_program_is_counted_without_torch(linear_model: Path) -> None:
-    facts = inspect(linear_model)
+def test_a_program_of_torch_is_counted(tmp_path: Path) -> None:
+    facts = inspect(export_linear(tmp_path / "linear.pt2"))
     assert (facts.format, facts.weights.bytes_of, facts.weights.parameters) == ("torch.export", {"FP32": 16}, 2)
 
 
