@@ -11,7 +11,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from modelservice.gateway import routing
-from modelservice.gateway.balance import Replica, Track
+from modelservice.gateway.balance import Replica, Track, usable
 from modelservice.gateway.body import Body
 from modelservice.gateway.directory import Directory, Target
 from modelservice.gateway.headers import SERVER, closes, request_head, request_id_of
@@ -89,7 +89,7 @@ class Exchange:
             code = HTTPStatus.BAD_GATEWAY
             log.warning("%s The client of request %s is cut off.", error, self._id)
             response = self._cut_off()
-        except ClientGone:
+        except (ClientGone, ConnectionError):
             response = self._cut_off()
         except Exception:
             code = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -206,7 +206,8 @@ class Exchange:
         if last or not self._body.complete:
             return False
         target.rest(replica)
-        if target.pick(None, asyncio.get_running_loop().time()) is None:
+        now = asyncio.get_running_loop().time()
+        if not any(usable(target.replicas[track].values(), now) for track in (replica.track, Track.STABLE)):
             return False
         self._path.meter.count("retries_total", reason="Draining")
         answer.close()

@@ -53,6 +53,21 @@ async def test_a_body_that_does_not_come_is_timed_out(kept: int) -> None:
         assert (answer.status, answer.sentence) == (408, "The body of the request did not come within 0.2 s.")
 
 
+async def test_a_client_that_goes_within_its_body_is_no_fault_of_ours() -> None:
+    async with staged(kept_bytes=1000) as stage:
+        replica = await stage.replica(A)
+        stage.show(model_service())
+        stage.ready(A)
+        for body in (b"abc", b"x" * 5000):
+            _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+            writer.write(HEAD + b"Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n" + body)
+            await until("it to be in work", lambda: stage.gateway._state.open)
+            writer.close()
+            await until("it to end", lambda: not stage.gateway._state.open)
+        assert stage.figures.of("requests_total") == stage.figures.of("requests_total", code="499") == 2
+        assert not replica.heard
+
+
 async def test_a_head_that_does_not_come_is_timed_out_and_an_idle_connection_closed() -> None:
     async with staged(head=0.1, idle=0.4) as stage:
         assert (await stage.send(b"POST / HTTP/1.1\r\nHost: ")).status == 408

@@ -60,6 +60,17 @@ async def test_a_replica_that_drains_leads_to_another_one() -> None:
         assert stage.figures.of("retries_total", reason="Draining") == 1
 
 
+async def test_a_canary_that_drains_leads_to_the_stable_replicas_and_costs_nobody_his_share() -> None:
+    async with staged() as stage:
+        stable, draining = await stage.replica(A), await stage.replica(B, drain)
+        stage.show(model_service(percent=50))
+        stage.ready(A)
+        stage.ready(B, service="llm-canary")
+        assert [(await stage.ask()).status for _ in range(8)] == [200] * 8
+        assert (len(stable.heard), len(draining.heard)) == (8, 1)
+        assert next(iter(stage.gateway.directory)).turns.share in (0, 50)
+
+
 async def test_where_all_drain_their_answer_passes() -> None:
     async with staged() as stage:
         for host in (A, B):
