@@ -159,7 +159,12 @@ def runtime_of(obj: ModelRuntime) -> Runtime:
     spec = obj.spec
     metrics = spec.metrics
     names = (
-        {"running": metrics.requests_running, "waiting": metrics.requests_waiting, "requests": metrics.requests_total}
+        {
+            "running": metrics.requests_running,
+            "waiting": metrics.requests_waiting,
+            "requests": metrics.requests_total,
+            "activity": (*metrics.activity_total, *metrics.requests_total),
+        }
         if metrics
         else {}
     )

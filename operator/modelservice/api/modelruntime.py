@@ -24,6 +24,12 @@ class RuntimeMetrics(Shape):
     requests_running: Annotated[Series, Field(description="Gauge: requests that are being answered.")] = ()
     requests_waiting: Annotated[Series, Field(description="Gauge: requests that wait for their turn.")] = ()
     requests_total: Annotated[Series, Field(description="Counter: requests answered.")] = ()
+    activity_total: Annotated[
+        Series,
+        Field(
+            description="Counter that every request moves, where they are not counted: minReplicas 0 needs one of them."
+        ),
+    ] = ()
 
 
 class Probes(Shape):

@@ -277,7 +277,7 @@ class Planner:
     def _activity(self, name: ServiceName) -> Activity | None:
         """What the ready replicas do, None when that is not known of all of them."""
         replicas, now = self._replicas(name), self.world.now()
-        kinds: tuple[Metric, Metric] = ("Concurrency", "Served")
+        kinds: tuple[Metric, Metric] = ("Concurrency", "Activity")
         work, served = (measure(kind, name.namespace, replicas, self._reading, now, MAX_AGE) for kind in kinds)
         known = work.complete and served.complete
         return Activity(work.work, served.work) if known else None

@@ -34,13 +34,11 @@ def queries(runtimes: Iterable[Runtime]) -> dict[str, str]:
     }
     for key, ranks in sorted(names.items()):
         order = sorted(ranks, key=lambda name: (ranks[name], name))
-        if key == "requests":
-            asked["served"] = " or ".join(_by_name(name) for name in order)
         asked[key] = " or ".join(_by_name(name, counter=key == "requests") for name in order)
     return asked
 
 
-def _by_name(name: str, *, counter: bool = False) -> str:
+def _by_name(name: str, *, counter: bool) -> str:
     """One series summed over its labels; joined by `or`, the first name that a pod has counts."""
     selected = f"{name}{{{POD}}}"
     value = f"irate({selected}[{WINDOW}])" if counter else selected

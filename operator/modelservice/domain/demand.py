@@ -16,13 +16,13 @@ from typing import Literal
 UP = Fraction(85, 100)
 DOWN = Fraction(70, 100)
 
-Metric = Literal["Concurrency", "RPS", "Served"]
+Metric = Literal["Concurrency", "RPS", "Activity"]
 SERIES: dict[Metric, tuple[str, ...]] = {
     "Concurrency": ("running", "waiting"),
     "RPS": ("requests",),
-    "Served": ("served",),
+    "Activity": ("activity",),
 }
-"""Names of series by what is measured; Served counts all requests that a replica has answered since it started."""
+"""Names of series by what is measured; Activity is a sum since the start of a replica that each request adds to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ SUFFIXES: Mapping[str, str] = {
 }
 """Formats of models that are one file, by the end of its name."""
 HUB = "hf://"
-IDLE = ("running", "waiting", "requests")
+IDLE = ("running", "waiting", "activity")
 """Series from which it follows that nobody asks for a service."""
 HUGGINGFACE = "huggingface"
 DECLARE = "set inference.modelFormat, or name a runtime in inference.runtime"

@@ -20,12 +20,12 @@ def sample(value: float, pod: str = "a", at: float = 1000) -> Sample:
 def test_there_are_six_queries_however_many_engines_there_are() -> None:
     vllm = runtime(series={"running": ("vllm:running",), "waiting": ("vllm:waiting",)})
     asked = queries([runtime(), vllm])
-    assert asked.keys() == {"up", "scraped_at", "running", "waiting", "requests", "served"}
+    assert asked.keys() == {"up", "scraped_at", "running", "waiting", "requests", "activity"}
     assert 'r_running{namespace!="",pod!=""}' in asked["running"]
     assert 'vllm:running{namespace!="",pod!=""}' in asked["running"]
     assert "irate(" in asked["requests"]
-    assert "r_total" in asked["served"]
-    assert "irate(" not in asked["served"]
+    assert "r_total" in asked["activity"]
+    assert "irate(" not in asked["activity"]
     assert all("by (namespace, pod)" in promql for promql in asked.values())
 
 

@@ -48,7 +48,8 @@ def workload(**more: Any) -> Workload:
 
 
 def runtime(role: Role = Role.INFERENCE, **more: Any) -> Runtime:
-    series = {"running": ("r_running",), "waiting": ("r_waiting",), "requests": ("r_total",)}
+    requests = ("r_total",)
+    series = {"running": ("r_running",), "waiting": ("r_waiting",), "requests": requests, "activity": requests}
     engines = {"CPU": Engine("engine:cpu", ("serve",)), "GPU": Engine("engine:gpu", ("serve", "--gpu"))}
     given: dict[str, Any] = {"port": 8080, "metrics_path": "/metrics", "series": series, "engines": engines}
     return Runtime(name="engine", role=role, **{**given, **more})

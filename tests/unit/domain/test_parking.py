@@ -106,7 +106,7 @@ def ticks(metrics: PodMetrics | None, rest: Rest, begin: int, end: int) -> Rest:
     for at in range(NOW + begin, NOW + end + 1, 5):
         moved = replace(metrics, scraped_at=at - 3.0) if metrics is not None else None
         reading = Reading(float(at), {("ns", "a"): moved} if moved is not None else {})
-        kinds: tuple[Metric, Metric] = ("Concurrency", "Served")
+        kinds: tuple[Metric, Metric] = ("Concurrency", "Activity")
         work, served = (measure(kind, "ns", replica, reading, at, 30) for kind in kinds)
         known = work.complete and served.complete
         rest = look(rest, Activity(work.work, served.work) if known else None, DELAY, at, starting=False)

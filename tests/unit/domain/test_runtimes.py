@@ -161,6 +161,6 @@ def test_a_service_that_may_be_at_zero_needs_to_know_what_was_answered_too() -> 
     mute = runtime(series={"running": ("r",), "waiting": ("w",)})
     spec = Inference(workload(), 1, 1, Scaling("Concurrency", 10, 300))
     assert unmeasured(spec, mute) == ""
-    lack = "names no series for requests, which minReplicas 0 needs"
+    lack = "names no series for activity, which minReplicas 0 needs"
     assert unmeasured(replace(spec, minimum=0), mute) == lack
     assert unmeasured(replace(spec, minimum=0), runtime()) == ""

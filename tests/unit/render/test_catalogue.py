@@ -16,7 +16,7 @@ from modelservice.api.modelruntime import ModelRuntime
 from modelservice.domain.demand import SERIES
 from modelservice.domain.placement import select
 from modelservice.domain.prices import Billing
-from modelservice.domain.runtimes import Choice, choose
+from modelservice.domain.runtimes import IDLE, Choice, choose
 from modelservice.domain.specs import Artifact, ClaimPath, Inference, Model, Pool, Role, Runtime, Service, ServiceName
 from modelservice.render.deployment import deployment
 
@@ -91,8 +91,8 @@ def test_there_is_a_file_for_every_accelerator_of_every_runtime_and_no_other(run
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in PODS}))
-def test_every_engine_can_be_scaled_by_what_runs_and_waits(runtimes: dict[str, Runtime], name: str) -> None:
-    assert set(SERIES["Concurrency"]) <= runtimes[name].series.keys()
+def test_every_engine_can_be_scaled_by_what_runs_and_waits_and_to_zero(runtimes: dict[str, Runtime], name: str) -> None:
+    assert {*SERIES["Concurrency"], *IDLE} <= runtimes[name].series.keys()
 
 
 @pytest.mark.parametrize(("name", "accelerator"), PODS)
