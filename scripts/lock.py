@@ -61,7 +61,7 @@ def main() -> None:
     compile_lock("engines", extras["workers"] + engines, ["test", "build", "workers"])
     compile_lock("clients", groups["clients"], ["test", "build", "engines"])
     compile_lock("llama", groups["llama"], ["build"])
-    for peer in ("mosec", "kserve"):
+    for peer in ("mosec", "kserve", "litserve", "bentoml"):
         compile_lock(f"bench/{peer}", groups[f"bench-{peer}"], [])
     compile_lock("bench/minilm", groups["bench-minilm"], ["engines"], alone=True)
 

@@ -217,7 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         directory = Path(name)
         subprocess.run([sys.executable, str(Path(__file__).parent / "benchmodels.py"), name], check=True)
-        worker = stack.enter_context(start(OWN, Path(), directory / "mlp.pt2", 0))
+        worker, _ = stack.enter_context(start(OWN, Path(), directory / "mlp.pt2", "0"))
         own, process = stack.enter_context(gateway(worker))
         ports, processes = {"worker directly": worker, "gateway": own}, {"gateway": process}
         if program := shutil.which("nginx"):

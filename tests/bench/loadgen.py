@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
+# A server that does not answer for so long has failed.
+LONGEST_SECONDS = 30.0
+
 
 @dataclass
 class Round:
@@ -87,7 +90,8 @@ async def _load(port: int, requests: list[bytes], concurrency: int, seconds: flo
     for end in ends:
         connect: Callable[[], Connection] = lambda end=end: Connection(requests, tally, began + seconds, end)  # type: ignore[misc] # noqa: E731
         await loop.create_connection(connect, "127.0.0.1", port)
-    await asyncio.gather(*ends)
+    async with asyncio.timeout(seconds + LONGEST_SECONDS):
+        await asyncio.gather(*ends)
     tally.seconds = time.perf_counter() - began
     return tally
 

@@ -1,4 +1,4 @@
-"""The bench's model behind mosec. Environment: MODEL, WINDOW_MS (0: no batching), PORT."""
+"""The bench's model behind mosec. Environment: MODEL, BATCHING (milliseconds, 0: none), MOSEC_PORT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from benchmodels import dtype_of, load_eager
 from mosec import Server, Worker
 
-WINDOW_MS = int(os.environ["WINDOW_MS"])
+WINDOW_MS = int(os.environ["BATCHING"])
 
 
 class Model(Worker):
