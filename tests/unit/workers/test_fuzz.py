@@ -39,8 +39,8 @@ SAMPLES = 12
 # What a request may leave behind: less than its own bytes would be. An allocator may move by some MiB in between.
 REQUEST_BYTES = 256 + (4 << 20) // REQUESTS
 
-# What a load may leave behind: far less than its graph; torch keeps some symbols of the last few hundred programs.
-LOAD_BYTES = 16 << 10
+# What a load may leave behind: torch alone would keep 10 KiB of symbols of each program.
+LOAD_BYTES = 1024 + (256 << 10) // LOADS
 
 # What a server may say of a bad request; an answer that is no status line is no answer at all.
 ALLOWED = {200, 400, 404, 405, 408, 413, 415, 422, 431, 504}

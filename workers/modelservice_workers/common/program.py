@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind, TensorArgument
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from modelservice_workers.common.errors import ArtifactError, summarize
@@ -75,12 +77,18 @@ def load_program(path: Path) -> Program:
         _main_dtype(exported),
     )
     _try_examples(program, path)
-    _forget_sources()
+    _forget_leftovers()
     return program
 
 
-def _forget_sources() -> None:
-    """Drop the text of generated functions, which torch keeps for tracebacks as long as the process lives."""
+def _forget_leftovers() -> None:
+    """Drop what torch would keep of each program as long as the process lives.
+
+    That is the text of generated functions, for tracebacks, and the program's symbols in caches without a bound.
+    """
+    for method in (ShapeEnv.constrain_symbol_range, ShapeEnv.get_implications):
+        method.cache_clear()
+    FakeTensorMode.cache_clear()
     sources = getattr(getattr(torch.fx.graph_module, "_loader", None), "eval_cache", {})
     for name in list(sources):
         linecache.cache.pop(name, None)
