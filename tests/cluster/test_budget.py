@@ -124,6 +124,7 @@ async def test_a_budget_on_trial_lets_everything_run_says_what_it_would_refuse_a
         "replicas": 1,
         "need": "1.00",
         "have": "0.50",
+        "fits": 1,
         "since": "",
     }
 
