@@ -24,6 +24,8 @@ from modelservice_workers.main import run
 from tests.unit.workers.headers import dense, gguf, write_config, write_safetensors
 from tests.unit.workers.models import export_linear
 
+pytestmark = pytest.mark.timeout(120)
+
 GIB = 2**30
 WORKERS = Path(__file__).resolve().parents[3] / "workers"
 LLAMA_8B = {
