@@ -20,6 +20,7 @@ from modelservice.api.modelservice import Placement as ApiPlacement
 from modelservice.api.modelservice import Scaling as ApiScaling
 from modelservice.api.modelservice import Training as ApiTraining
 from modelservice.api.pod import Env, Volumes
+from modelservice.api.rollout import RolloutSpec
 from modelservice.api.scope import ClusterScope
 from modelservice.api.scope import Selector as ApiSelector
 from modelservice.api.service_status import Artifact as ApiArtifact
@@ -35,6 +36,7 @@ from modelservice.domain.prices import Billing, BillingStart
 from modelservice.domain.pricetable import Table
 from modelservice.domain.priorities import Priority
 from modelservice.domain.quantities import whole
+from modelservice.domain.rollout import CanaryRule, Orders, Rule, Strategy
 from modelservice.domain.scope import Operator, Requirement, Scope, Selector
 from modelservice.domain.specs import (
     ClaimPath,
@@ -61,6 +63,7 @@ from modelservice.domain.training import Outcome, Published, Record
 
 SCHEME = "pvc://"
 LEAST_DEVICE = 1 << 30
+UNDO, PROMOTE = "modelservice.dev/rollout-undo", "modelservice.dev/rollout-promote"
 
 
 def service_of(obj: ModelService) -> Service:
@@ -77,6 +80,7 @@ def service_of(obj: ModelService) -> Service:
         labels=dict(meta.labels),
         priority=Priority(spec.priority),
         parameter_count=(spec.model.parameter_count or "") if spec.model else "",
+        orders=_orders(meta.annotations),
     )
 
 
@@ -84,6 +88,12 @@ def _model(spec: ApiModel) -> Model:
     uri, secret = spec.storage_uri, spec.secret_ref.name if spec.secret_ref else ""
     where = claim_path(uri) if uri.startswith(SCHEME) else Download(uri, secret)
     return Model(where, spec.remote_code == "Allow")
+
+
+def _orders(annotations: Mapping[str, str]) -> Orders:
+    """What a person has decided about the rollout, by annotations that `modelservice rollout` sets."""
+    undo_from, _, undo_to = annotations.get(UNDO, "").partition("/")
+    return Orders(undo_from, undo_to, annotations.get(PROMOTE, ""))
 
 
 def claim_path(uri: str) -> ClaimPath:
@@ -111,12 +121,19 @@ def _inference(spec: ApiInference) -> Inference:
         maximum=spec.max_replicas if spec.max_replicas is not None else spec.min_replicas,
         scaling=_scaling(spec.scaling) if spec.scaling else None,
         model_format=spec.model_format or "",
+        rollout=_rollout(spec.rollout) if spec.rollout else Rule(),
     )
 
 
 def _scaling(spec: ApiScaling) -> Scaling:
     idle = (spec.scale_to_zero or ScaleToZero()).idle_seconds
     return Scaling(spec.scale_metric, spec.scale_target, spec.scale_down_delay_seconds, idle)
+
+
+def _rollout(spec: RolloutSpec) -> Rule:
+    canary = spec.canary
+    rule = CanaryRule(canary.step_percent, canary.step_period_seconds) if canary else None
+    return Rule(Strategy(spec.strategy), rule)
 
 
 def _training(spec: ApiTraining) -> Training:

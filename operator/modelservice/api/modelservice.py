@@ -21,6 +21,7 @@ from modelservice.api.fields import (
 )
 from modelservice.api.meta import ObjectMeta
 from modelservice.api.pod import Env, Resources, Volumes, Words
+from modelservice.api.rollout import RolloutSpec
 from modelservice.api.service_status import ModelServiceStatus
 
 DNS_LABEL = (
@@ -226,6 +227,9 @@ class Inference(Shape):
     ] = None
     placement: Annotated[Placement | None, Field(description="Where replicas may run; absent means every pool.")] = None
     scaling: Annotated[Scaling | None, Field(description="How replicas follow the load.")] = None
+    rollout: Annotated[
+        RolloutSpec | None, Field(description="How a new revision takes over; absent means strategy Overlap.")
+    ] = None
 
 
 class ModelServiceSpec(Shape):

@@ -12,14 +12,17 @@ from modelservice.api.fields import (
     FormatName,
     Generation,
     Image,
+    Label,
     MoneyText,
     Sentence,
     Shape,
     Short,
     Subdomain,
     Timestamp,
+    keyed,
 )
 from modelservice.api.meta import Conditions
+from modelservice.api.rollout import CanaryStatus, RevisionStatus
 
 
 class Resolved(Shape):
@@ -37,6 +40,7 @@ class Resolved(Shape):
     purchase: Annotated[
         Literal["OnDemand", "Spot"] | None, Field(description="How the nodes of the pool are bought.")
     ] = None
+    revision: Annotated[Label | None, Field(description="The revision that the spec describes there.")] = None
 
 
 class Artifact(Shape):
@@ -187,6 +191,12 @@ class ModelServiceStatus(Shape):
     scale_to_zero: Annotated[
         ScaleToZero | None, Field(description="When it was parked or woken; only with minReplicas 0.")
     ] = None
+    revisions: Annotated[
+        tuple[RevisionStatus, ...],
+        Field(max_length=8, description="What its pods are and were made of, the newest first."),
+        keyed("revision"),
+    ] = ()
+    canary: Annotated[CanaryStatus | None, Field(description="The revision that is tried now.")] = None
     training: Annotated[TrainingStatus | None, Field(description="The latest training run.")] = None
     cost: Annotated[Cost | None, Field(description="What it costs.")] = None
     funded_until: Annotated[

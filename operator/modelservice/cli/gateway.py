@@ -32,6 +32,8 @@ DEAF = 2
 
 SERVICE = ("service_namespace", "service_name")
 DOUBLING = tuple(0.001 * 2**power for power in range(20))
+HALF_STEPS = tuple(round(0.001 * 2 ** (step / 2), 6) for step in range(40))
+"""Bounds that are less than 1.5 apart: so a canary that is twice as slow is told from one that is as fast."""
 
 METRICS = (
     Metric(
@@ -45,7 +47,7 @@ METRICS = (
         "From the choice of a replica to the end of its answer.",
         (*SERVICE, "track"),
         "histogram",
-        DOUBLING,
+        HALF_STEPS,
     ),
     Metric("held_requests", "Requests that wait for a replica.", SERVICE),
     Metric("hold_duration_seconds", "How long requests waited for a replica.", SERVICE, "histogram", DOUBLING),

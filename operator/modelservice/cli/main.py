@@ -12,7 +12,7 @@ from modelservice import __version__, app
 from modelservice.adapters.kube import LoginFailed
 from modelservice.adapters.probes import CannotListen
 from modelservice.adapters.telemetry import configure_logging
-from modelservice.cli import cost, ledger, plan, ungate
+from modelservice.cli import cost, ledger, plan, rollout, ungate
 from modelservice.cli.fuse import FuseProcess
 from modelservice.cli.gateway import GatewayProcess
 from modelservice.kit.leader import LeaseLost
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cost.add_parser(commands)
     ledger.add_parser(commands)
     plan.add_parser(commands)
+    rollout.add_parser(commands)
     parsed = parser.parse_args(arguments)
     match parsed.command:
         case "run":
@@ -43,10 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return serve("fuse", Settings, lambda settings: FuseProcess(settings).run())
         case "gateway":
             return serve("gateway", GatewaySettings, lambda settings: GatewayProcess(settings).run())
-        case "ungate":
-            return act(ungate.run(parsed))
-        case "ledger":
-            return act(ledger.run(parsed))
+        case "ungate" | "ledger" | "rollout" as once:
+            return act({"ungate": ungate.run, "ledger": ledger.run, "rollout": rollout.run}[once](parsed))
         case "cost":
             return cost.report(parsed)
         case "plan":
@@ -76,7 +75,7 @@ def act(command: Coroutine[object, object, str]) -> int:
     """Do one thing and print what was done."""
     try:
         print(asyncio.run(command))
-    except (ungate.Refused, ledger.Refused, LoginFailed) as error:
+    except (ungate.Refused, ledger.Refused, rollout.Refused, LoginFailed) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelservice.controllers.gather import Draft
+from modelservice.controllers.revisions import kept
 from modelservice.controllers.world import World
 from modelservice.domain.gateways import Gateways
 from modelservice.domain.planner import ServicePlan
@@ -14,9 +15,9 @@ from modelservice.kit.errors import Conflict, Invalid, NotFound
 from modelservice.kit.objects import Object, Ref, controller_of, label_of, uid_of
 from modelservice.ports import KubeClient
 from modelservice.render.deployment import deployment, deployment_name, fetcher_of
-from modelservice.render.labels import MANAGER, ROLE
+from modelservice.render.labels import MANAGER, POD_REVISION, ROLE
+from modelservice.render.service import canary, canary_name, stand_in, stand_in_name
 from modelservice.render.service import service as address
-from modelservice.render.service import stand_in, stand_in_name
 
 
 async def serve(
@@ -26,20 +27,33 @@ async def serve(
 
     `fetcher` is the image that downloads models in Deployments that are made now. Raises NameConflict and ApiError.
     """
-    service = draft.service
+    service, taken = draft.service, draft.stance
     children = {child["metadata"]["name"]: child for child in world.caches.deployments.by("owner", service.uid)}
     if service.inference is not None:
         current = world.caches.addresses.get(Ref(*service.name))
-        world.caches.addresses.observe(await applier.apply(address(service), current))
+        world.caches.addresses.observe(await applier.apply(address(service, taken.pinned), current))
     wanted = await _apply_wanted(draft, plan, world, applier, children, fetcher)
+    lasting = kept(draft.revisions) - {taken.main}
     for name, child in children.items():
         if name == wanted or "deletionTimestamp" in child["metadata"]:
             continue
         count = plan.counts.get(name)
-        if (name in plan.leaving and not count and _empty(child, draft, world)) or service.inference is None:
+        left = name in plan.leaving and label_of(child, POD_REVISION) not in lasting
+        if (left and not count and _empty(child, draft, world)) or service.inference is None:
             await _remove(child, kube)
         elif count is not None and child["spec"].get("replicas") != count:
             await _scale(child, count, world, kube)
+    await _try(draft, world, kube, applier)
+
+
+async def _try(draft: Draft, world: World, kube: KubeClient, applier: ChildApplier) -> None:
+    """The Service of a canary, for as long as there is one."""
+    service, taken = draft.service, draft.stance
+    current = world.caches.addresses.get(Ref(service.name.namespace, canary_name(service.name)))
+    if taken.beside and service.inference is not None:
+        world.caches.addresses.observe(await applier.apply(canary(service, taken.beside), current))
+    elif current is not None and (controller_of(current) or {}).get("uid") == service.uid:
+        await _remove(current, kube, "Service")
 
 
 async def stand_in_for(
@@ -68,8 +82,12 @@ async def _apply_wanted(
     children: dict[str, Object],
     fetcher: str,
 ) -> str | None:
-    """Apply the Deployment of the wanted placement; it is not made before the first replica of it is paid for."""
-    service, option = draft.service, plan.option
+    """Apply the Deployment of the revision that the spec describes, whether it serves or is tried beside.
+
+    It is not made before the first replica of it is paid for.
+    """
+    service = draft.service
+    option = plan.option if draft.stance.main in ("", draft.revision) else plan.beside
     if service.inference is None or option is None or draft.runtime is None or draft.artifact is None:
         return None
     placement = draft.placements.get(option.pool.name)

@@ -7,7 +7,7 @@ meanwhile, two replicas of one service would answer from different weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from modelservice.controllers.observation import fetched_of, fetches
@@ -58,10 +58,13 @@ def _age(obj: Object) -> tuple[str, str]:
     return obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]
 
 
-def hold_back(made: Plan, artifacts: Iterable[tuple[ServiceName, Artifact]], world: World) -> Plan:
+def hold_back(
+    made: Plan, artifacts: Iterable[tuple[ServiceName, Artifact]], world: World, serving: Collection[ServiceName] = ()
+) -> Plan:
     """The plan with one pod alone for each service whose model is not known yet; what was started already stays.
 
-    Of all Deployments of a service that download from the same address one pod finds out what lies there.
+    Of all Deployments of a service that download from the same address one pod finds out what lies there. `serving` are
+    the services whose wanted placement serves another model than that.
     """
     services, funding = dict(made.services), dict(made.funding)
     for name, artifact in artifacts:
@@ -72,7 +75,8 @@ def hold_back(made: Plan, artifacts: Iterable[tuple[ServiceName, Artifact]], wor
         for pod in world.read(pod for pod in world.pods_of_service(name) if fetches(pod, str(artifact.where))):
             if pod.live and not pod.gated:
                 started[pod.workload] = started.get(pod.workload, 0) + 1
-        most = {**({plan.workload: 0 if started else 1} if plan.workload else {}), **started}
+        first = plan.tried if name in serving else plan.workload
+        most = {**({first: 0 if started else 1} if first else {}), **started}
         for workload, count in most.items():
             if workload in funding:
                 funding[workload] = replace(funding[workload], count=min(funding[workload].count, count))

@@ -27,14 +27,19 @@ from modelservice.api.modelruntime import ModelRuntime
 from modelservice.api.modelservice import ModelService
 from modelservice.controllers.downloads import known
 from modelservice.controllers.observation import attempt_of, deployed_of, is_ready, owned_by, room_of
+from modelservice.controllers.revisions import asleep, presences, settled, standing
+from modelservice.controllers.revisions import record_of as revisions_of
 from modelservice.controllers.world import World
 from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.conditions import Problem
+from modelservice.domain.handover import newest
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import select
+from modelservice.domain.rollout import Record as Revisions
+from modelservice.domain.rollout import Revision, Scene, Stance, advance, stance
 from modelservice.domain.runtimes import Choice, choose, unmeasured
 from modelservice.domain.scope import Origin
-from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Wish
+from modelservice.domain.snapshot import Deployed, ServiceView, Snapshot, Turn, Wish
 from modelservice.domain.specs import (
     Artifact,
     ClaimPath,
@@ -47,11 +52,11 @@ from modelservice.domain.specs import (
 )
 from modelservice.domain.training import Attempt, Outcome, Record, advance_run, next_attempt, resting
 from modelservice.domain.waking import Room
-from modelservice.kit.objects import Object, Ref
+from modelservice.kit.objects import Object, Ref, label_of
 from modelservice.render.deployment import deployment_name
-from modelservice.render.hashing import placement_id, run_id
+from modelservice.render.hashing import placement_id, revision_id, run_id
 from modelservice.render.job import job_name
-from modelservice.render.labels import ARTIFACT, ATTEMPT, DIGEST, POOL, RUN
+from modelservice.render.labels import ARTIFACT, ATTEMPT, DIGEST, POD_REVISION, POOL, RUN
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +66,11 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One service, prepared for a plan: what it is, what it needs, and what stands in the way."""
+    """One service, prepared for a plan: what it is, what it needs, and what stands in the way.
+
+    `revision` is what the spec describes, `revisions` what is known of that and of earlier ones, and `stance` what
+    follows from them: `inference` is the wish for the one that shall serve.
+    """
 
     service: Service
     record: Record = field(default_factory=Record)
@@ -79,6 +88,10 @@ class Draft:
     desired: int = 0
     woken: bool = False
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+    revisions: Revisions = field(default_factory=Revisions)
+    stance: Stance = field(default_factory=Stance)
+    turn: Turn = field(default_factory=Turn)
 
     def view(self) -> ServiceView:
         """What the planner sees of it."""
@@ -96,6 +109,7 @@ class Draft:
             service.inference.minimum if service.inference else 0,
             service.inference.maximum if service.inference else 0,
             self.woken,
+            self.turn,
         )
 
     @property
@@ -181,7 +195,8 @@ def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Ser
     parsed = ModelService.model_validate(obj)
     service = service_of(parsed)
     children = world.caches.deployments.by("owner", service.uid)
-    deployed = tuple(deployed_of(child) for child in children if "deletionTimestamp" not in child["metadata"])
+    revisions = revisions_of(parsed.status)
+    deployed = _deployed(service, children, world)
     record, attempts = Record(), {}
     if service.training is not None:
         run = run_id(service.training)
@@ -195,15 +210,31 @@ def prepare(obj: Object, world: World, listed: Catalogue, desired: Callable[[Ser
             world.now(),
         )
     labels = _namespace_labels(service, world)
-    artifact = _artifact(service, record, children)
+    artifact = _artifact(service, record, revisions, children)
     if service.model is not None and artifact is not None:
         artifact = known(artifact, served_of(parsed.status), children, world.pods_of_service(service.name))
-    draft = Draft(service, record, attempts, artifact, deployed=deployed, namespace_labels=labels)
+    draft = Draft(
+        service,
+        record,
+        attempts,
+        artifact,
+        deployed=deployed,
+        namespace_labels=labels,
+        revisions=revisions,
+    )
     draft = replace(draft, desired=desired(service))
     if missing := _missing_claim(service, world):
         return replace(draft, missing_claim=missing)
     resolved = parsed.status.resolved
-    return _with_inference(_with_training(draft, world, listed), listed, resolved.runtime if resolved else None)
+    draft = _with_inference(_with_training(draft, world, listed), listed, resolved.runtime if resolved else None)
+    return _with_rollout(draft, world, listed)
+
+
+def _deployed(service: Service, children: Iterable[Object], world: World) -> tuple[Deployed, ...]:
+    """Its Deployments; only replicas that have been ready for long enough count as ready."""
+    ready = settled(world.read(world.pods_of_service(service.name)), world.now())
+    own = [deployed_of(child) for child in children if "deletionTimestamp" not in child["metadata"]]
+    return tuple(replace(one, ready=ready.get(f"{service.name.namespace}/{one.name}", 0)) for one in own)
 
 
 def _namespace_labels(service: Service, world: World) -> Mapping[str, str]:
@@ -226,7 +257,7 @@ def _attempts(world: World, service: Service, run: str) -> dict[int, Attempt]:
     return attempts
 
 
-def _artifact(service: Service, record: Record, children: Iterable[Object]) -> Artifact | None:
+def _artifact(service: Service, record: Record, revisions: Revisions, children: Iterable[Object]) -> Artifact | None:
     """The model to serve: the given one, what the run published, or while a run goes on what is served already."""
     if service.model is not None:
         return Artifact(service.model.where, remote_code=service.model.remote_code)
@@ -235,9 +266,13 @@ def _artifact(service: Service, record: Record, children: Iterable[Object]) -> A
     if record.published is not None and record.outcome is Outcome.SUCCEEDED:
         where = ClaimPath(service.training.output.claim, record.published.path)
         return Artifact(where, record.published.digest, record.published.size_bytes)
-    served = max(
-        children, key=lambda child: (child["metadata"]["creationTimestamp"], child["metadata"]["name"]), default=None
-    )
+    serving = revisions.serving.name if revisions.serving is not None else ""
+
+    def latest(child: Object) -> tuple[bool, str, str]:
+        meta = child["metadata"]
+        return label_of(child, POD_REVISION) == serving, meta["creationTimestamp"], meta["name"]
+
+    served = max(children, key=latest, default=None)
     notes = (served["metadata"].get("annotations") or {}) if served else {}
     return Artifact(claim_path(notes[ARTIFACT]), notes.get(DIGEST, "")) if ARTIFACT in notes else None
 
@@ -311,3 +346,58 @@ def _with_inference(draft: Draft, listed: Catalogue, used: str | None) -> Draft:
     namespace = draft.service.name.namespace
     workloads = {pool: f"{namespace}/{deployment_name(draft.service, one)}" for pool, one in placements.items()}
     return replace(draft, runtime=runtime, placements=placements, inference=Wish(selection, workloads, draft.desired))
+
+
+def _with_rollout(draft: Draft, world: World, listed: Catalogue) -> Draft:
+    """Decide which revision shall serve, which one is tried beside it, and which Deployments are only kept."""
+    service, spec = draft.service, draft.service.inference
+    if spec is None:
+        return draft
+    described = _described(draft)
+    objects = world.pods_of_service(service.name)
+    known = draft.revisions
+    finding = world.finding(service.name, described.name if described else "", known.canary)
+    scene = Scene(
+        described,
+        0 if service.suspended else draft.desired,
+        spec.rollout,
+        presences(draft.deployed, objects, world),
+        service.orders,
+        finding,
+        world.passes(service.name),
+    )
+    known = advance(known, scene, world.now())
+    taken, idle = stance(known, scene), asleep(known)
+    populated = {pod.workload for pod in world.read(objects)}
+    deployed = tuple(
+        one
+        for one in draft.deployed
+        if one.replicas or one.revision not in idle or f"{service.name.namespace}/{one.name}" in populated
+    )
+    draft = replace(draft, revisions=known, stance=taken, deployed=deployed)
+    if described is None or draft.inference is None:
+        return draft
+    wish, namespace = draft.inference, service.name.namespace
+    turn = Turn(
+        spec.rollout.strategy,
+        known.serving.name if known.serving is not None else "",
+        bool(taken.failing),
+        replace(wish, count=taken.count) if taken.beside else None,
+    )
+    if taken.main != described.name:
+        wish = standing(taken.main, draft.deployed, listed.pools, namespace, draft.desired)
+    return replace(draft, revision=described.name, inference=wish, turn=turn)
+
+
+def _described(draft: Draft) -> Revision | None:
+    """The revision of the spec, in the pool in which it would be now; None while there is none."""
+    spec, runtime, artifact = draft.service.inference, draft.runtime, draft.artifact
+    if spec is None or runtime is None or artifact is None or draft.inference is None:
+        return None
+    latest = newest(draft.deployed)
+    option = draft.inference.selection.prefer(latest.pool if latest else None)
+    if option is None:
+        return None
+    engine = runtime.engines[option.pool.accelerator]
+    name = revision_id(spec, runtime, engine, artifact)
+    return Revision(name, str(artifact.where), spec.pod.image or engine.image, runtime.name)

@@ -54,6 +54,9 @@ WARNINGS = frozenset(
         "Failed",
         "MetricsUnavailable",
         "WaitingForMoney",
+        "CanaryHeld",
+        "RolledBack",
+        "RolloutFailed",
     }
 )
 NEWS = WARNINGS | {
@@ -66,6 +69,8 @@ NEWS = WARNINGS | {
     "WokenFromZero",
     "Suspended",
     "RollingOut",
+    "Canary",
+    "Undone",
 }
 """Reasons that are told as an Event when a condition takes them on."""
 

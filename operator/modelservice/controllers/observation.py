@@ -25,6 +25,7 @@ from modelservice.render.labels import (
     MANAGER,
     NAME,
     PLACEMENT,
+    POD_REVISION,
     POOL,
     ROLE,
     RUN,
@@ -197,6 +198,7 @@ def deployed_of(obj: Object) -> Deployed:
         replicas=obj["spec"].get("replicas", 1),
         ready=status.get("readyReplicas") or 0,
         created_at=parse_time(meta["creationTimestamp"]) or 0,
+        revision=labels.get(POD_REVISION, ""),
     )
 
 

@@ -17,6 +17,7 @@ from modelservice.controllers.gather import Draft, Rules, catalogue, prepare, ro
 from modelservice.controllers.observation import downloading, rest_of, wake_request
 from modelservice.controllers.pricetables import PriceTables
 from modelservice.controllers.signals import read, read_downloads
+from modelservice.controllers.traffic import canaries, watch
 from modelservice.controllers.world import World, service_name
 from modelservice.domain.catalogue import Catalogue
 from modelservice.domain.codec import DamagedBookError
@@ -67,6 +68,7 @@ class Planner:
     _reading: Reading = field(default_factory=Reading)
     _asking: asyncio.Task[Reading] | None = None
     _measured_at: float | None = None
+    _looked_at: float | None = None
     _relieved_for: object = None
     _relieved_at: int = 0
     _rests_until: float = 0.0
@@ -114,11 +116,13 @@ class Planner:
             await self.bookkeeper.settle(None, listed.policies)
         fresh = await self._measure(listed)
         self.debounce.hurried.clear()
+        await self._look()
         drafts = self._prepare(listed, fresh=fresh)
         news = self._count(drafts) | await self._follow_downloads(drafts) if fresh else set()
         seen = snapshot(self.world, listed, drafts, self.rules)
         downloads = [(name, draft.artifact) for name, draft in drafts.items() if draft.artifact is not None]
-        made = hold_back(self._plan(seen), downloads, self.world)
+        others = {name for name, draft in drafts.items() if draft.stance.main not in ("", draft.revision)}
+        made = hold_back(self._plan(seen), downloads, self.world, others)
         changed = self._adopt(drafts, made) | news
         self.world.peaks = peak_rates(seen, made)
         changed |= self._relieve(seen, made)
@@ -227,6 +231,15 @@ class Planner:
         world.downloads = await read_downloads(self.metrics) if pods and self.metrics is not None else {}
         moved = {ref for ref in before.keys() | world.downloads.keys() if before.get(ref) != world.downloads.get(ref)}
         return {service_name(obj) for obj in pods if ref_of(obj) in moved}
+
+    async def _look(self) -> None:
+        """Once a tick, count the requests of canaries and of what serves beside them."""
+        now = self.world.clock.monotonic()
+        if self._looked_at is not None and now - self._looked_at < self.tick * 0.9:
+            return
+        about = canaries(self.world.caches.services.values())
+        self.world.evidence = await watch(self.metrics, about, self.world.evidence)
+        self._looked_at = now
 
     def _prepare(self, listed: Catalogue, *, fresh: bool) -> dict[ServiceName, Draft]:
         drafts = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelservice.controllers.gather import Draft
 from modelservice.controllers.observation import downloading
+from modelservice.controllers.revisions import canary_row, rows
 from modelservice.controllers.world import World
 from modelservice.domain.book import Book
 from modelservice.domain.budgets import funded_until, told_until
@@ -16,6 +17,7 @@ from modelservice.domain.downloads import Progress
 from modelservice.domain.money import format_amount, parse_amount
 from modelservice.domain.parking import Rest
 from modelservice.domain.planner import ServicePlan
+from modelservice.domain.progress import Turnover
 from modelservice.domain.relief import Relief
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import ClaimPath, Role
@@ -85,6 +87,7 @@ def facts(draft: Draft, plan: ServicePlan, world: World, conflict: str) -> Facts
         attempt_queued=current is not None and current.ending is None,
         attempt_resting=draft.service.training is not None and resting(draft.record, draft.attempts, world.now()),
         scaling=memory,
+        turnover=Turnover(draft.revision, draft.revisions, draft.stance),
         scaling_since=format_time(memory.blind_since) if memory and memory.blind_since is not None else "",
     )
 
@@ -163,6 +166,8 @@ def status(obj: Object, draft: Draft, plan: ServicePlan, world: World, judged: t
         "resolved": _resolved(draft, plan),
         "model": _model(draft, _nearest(objects, world)),
         "scaleToZero": _scale_to_zero(draft, world),
+        "revisions": rows(draft.revisions) or None,
+        "canary": canary_row(draft.revisions, draft.revision, _tried_placement(draft, plan)),
         "training": _training(draft),
         "cost": _cost(before.get("cost"), draft, plan, world),
         "fundedUntil": _funded_until(draft, world),
@@ -186,13 +191,21 @@ def _resolved(draft: Draft, plan: ServicePlan) -> dict[str, Any] | None:
     if option is None or draft.runtime is None or spec is None:
         return None
     chosen = {"runtimeReason": draft.choice.why, "modelFormat": draft.choice.format} if draft.choice else {}
-    return {
+    made = {
         "runtime": draft.runtime.name,
         **chosen,
         "image": spec.pod.image or draft.runtime.engines[option.pool.accelerator].image,
         "pool": option.pool.name,
         "purchase": option.purchase,
     }
+    serves = draft.revisions.find(draft.stance.main)
+    if serves is not None:
+        made |= {"image": serves.image, "revision": draft.revision}
+    return made
+
+
+def _tried_placement(draft: Draft, plan: ServicePlan) -> str | None:
+    return draft.placements.get(plan.beside.pool.name) if plan.beside is not None else None
 
 
 def _training(draft: Draft) -> dict[str, Any] | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelservice.controllers.observation import gate_index, has_ended, pod_of, trouble_of, wake_request
+from modelservice.domain.analysis import Finding
 from modelservice.domain.book import Book
 from modelservice.domain.conditions import Trouble
 from modelservice.domain.demand import Memory
 from modelservice.domain.downloads import Progress
+from modelservice.domain.evidence import Evidence
 from modelservice.domain.history import Series
 from modelservice.domain.integrity import Freeze
 from modelservice.domain.parking import Rest, take_in
@@ -18,6 +20,7 @@ from modelservice.domain.planner import Plan
 from modelservice.domain.pricetable import Table
 from modelservice.domain.rehearsal import Objection
 from modelservice.domain.relief import Relief
+from modelservice.domain.rollout import Canary
 from modelservice.domain.snapshot import Pod
 from modelservice.domain.specs import Pool, ServiceName
 from modelservice.domain.unitcost import Tally
@@ -98,6 +101,7 @@ class World:
     reliefs: Mapping[ServiceName, Relief] = field(default_factory=dict)
     foreseen: Mapping[str, int] = field(default_factory=dict)
     unheld: dict[str, Pod] = field(default_factory=dict)
+    evidence: dict[ServiceName, Evidence] = field(default_factory=dict)
     replan: Callable[[], None] = lambda: None
     hurry: Callable[[], None] = lambda: None
     _seen: dict[str, _Seen] = field(default_factory=dict)
@@ -155,6 +159,18 @@ class World:
         if gate_index(pod) is None or rest is None or rest.woken_at is None:
             return False
         return all(one.ready_since is None for one in self.read(self.pods_of_service(name)))
+
+    def finding(self, name: ServiceName, revision: str, canary: Canary | None) -> Finding:
+        """What is known of a canary's requests since it has its share."""
+        evidence = self.evidence.get(name)
+        if canary is None or evidence is None or evidence.about != (revision, canary.since):
+            return Finding(message="its first requests are awaited")
+        return evidence.finding()
+
+    def passes(self, name: ServiceName) -> bool:
+        """Whether requests for a service that has a canary come through the gateway."""
+        evidence = self.evidence.get(name)
+        return evidence is not None and evidence.passes
 
     def spared(self) -> list[Pod]:
         """Our pods that a person has spared, or once had."""

@@ -48,10 +48,10 @@ class Ask:
     """What one workload asks for: so many pods, of which the `live` ones are there to stay and `granted` are paid for.
 
     The first `floor` pods come before the bursts of all others; for `reserved` of them money is kept until the end of
-    the period. `spared` of the live ones run by break-glass: they are granted whether there is money for them or not.
-    Of the granted ones `added` are new; `yielded` live ones have given way, and `waiting` pods are granted once the
-    money of others has returned. `through` is until when its pods may be paid at most, and `leave` what has to stay in
-    each account, in micro-units, when money is lent to them.
+    the period. With `whole` nothing is granted before all of it is. `spared` of the live ones run by break-glass: they
+    are granted whether there is money for them or not. Of the granted ones `added` are new; `yielded` live ones have
+    given way, and `waiting` pods are granted once the money of others has returned. `through` is until when its pods
+    may be paid at most, and `leave` what has to stay in each account, in micro-units, when money is lent to them.
     """
 
     service: ServiceName
@@ -74,6 +74,7 @@ class Ask:
     yielded: int = 0
     through: int | None = None
     leave: Mapping[Key, int] = field(default_factory=dict)
+    whole: bool = False
 
     def level(self, pods: int) -> Level:
         """How important the last one of so many pods is."""
@@ -88,6 +89,11 @@ class Ask:
     def bursts(self) -> int:
         """Live pods that give way to somebody more important."""
         return max(0, self.granted - self.added - max(self.floor, self.spared))
+
+    def all_or_none(self) -> None:
+        """Give back what was granted when it is not all that is asked for as a whole."""
+        if self.whole and self.granted < self.want:
+            self.granted = self.added = 0
 
     def give_way(self, pods: int) -> None:
         """Let so many live pods stop for somebody more important, or no longer when negative."""

@@ -6,7 +6,7 @@ Every reason that may appear is in REASONS and in docs/reference/conditions.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from modelservice.domain.asks import Refused, Unfunded
@@ -15,6 +15,7 @@ from modelservice.domain.curbs import Curbed
 from modelservice.domain.demand import Memory
 from modelservice.domain.money import format_amount
 from modelservice.domain.placement import Option, Selection
+from modelservice.domain.progress import Turnover
 from modelservice.domain.relief import Relief
 from modelservice.domain.times import format_time
 from modelservice.domain.training import Outcome, Record
@@ -75,7 +76,20 @@ REASONS: Mapping[str, frozenset[str]] = {
             "Suspended",
         }
     ),
-    "Progressing": frozenset({"RollingOut", "Scaling", "WaitingForMoney", "RolloutComplete", "Suspended"}),
+    "Progressing": frozenset(
+        {
+            "RollingOut",
+            "Scaling",
+            "WaitingForMoney",
+            "RolloutComplete",
+            "Suspended",
+            "Canary",
+            "CanaryHeld",
+            "RolledBack",
+            "RolloutFailed",
+            "Undone",
+        }
+    ),
     "TrainingSucceeded": frozenset(
         {"Queued", "Starting", "Running", "Suspended", "Succeeded", "Failed", "OutOfMemory"}
     ),
@@ -166,6 +180,7 @@ class Facts:
     attempt_resting: bool = False
     scaling: Memory | None = None
     scaling_since: str = ""
+    turnover: Turnover = field(default_factory=Turnover)
 
 
 def judge(facts: Facts) -> tuple[Condition, ...]:
@@ -383,12 +398,12 @@ def _progressing(facts: Facts) -> Condition | None:
         return None
     if facts.suspended:
         return Condition("Progressing", "False", "Suspended", "The service is suspended: spec.suspend is true.")
-    if facts.leaving and facts.refused is not None and not facts.troubles:
-        text = (
-            f"The previous placement keeps {_count(facts.leaving, 'replica')} until there is money for new ones beside "
-            f"them: {facts.arrived} of {facts.wanted} are ready."
-        )
-        return Condition("Progressing", "True", "WaitingForMoney", text)
+    canary = facts.turnover.revisions.canary
+    raising = canary is not None and canary.target > canary.percent
+    if (facts.leaving or raising) and facts.refused is not None and not facts.troubles:
+        return Condition("Progressing", "True", "WaitingForMoney", _waiting(facts, facts.refused.why))
+    if (told := facts.turnover.told()) is not None:
+        return Condition("Progressing", told.status, told.reason, told.message)
     if facts.leaving:
         text = (
             f"{facts.arrived} of {_count(facts.wanted, 'replica')} of the new placement ready; "
@@ -402,6 +417,21 @@ def _progressing(facts: Facts) -> Condition | None:
             "Progressing", "True", "Scaling", f"{facts.ready} of {_count(facts.funded, 'funded replica')} ready."
         )
     return Condition("Progressing", "False", "RolloutComplete", f"{_count(facts.ready, 'replica')} as planned.")
+
+
+def _waiting(facts: Facts, why: Refusal) -> str:
+    if facts.leaving:
+        text = f"The previous placement keeps {_count(facts.leaving, 'replica')} until there is money for new ones"
+        text += f" beside them: {facts.arrived} of {facts.wanted} are ready"
+    else:
+        text = "The canary waits until there is money for its replicas beside those that serve"
+    if why.blocked_by in (Blocked.RATE, Blocked.LIMIT):
+        each = " an hour" if why.blocked_by is Blocked.RATE else ""
+        text += f"; one more needs {format_amount(why.need)} {why.currency}{each} and {why.policy} has "
+        text += f"{format_amount(why.have)} {why.currency}{each}"
+    if facts.relief is not None and facts.relief.affordable_at is not None:
+        text += f", enough from {format_time(facts.relief.affordable_at)} on"
+    return f"{text}."
 
 
 def _training_succeeded(facts: Facts) -> Condition | None:

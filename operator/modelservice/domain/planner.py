@@ -9,6 +9,7 @@ from modelservice.domain.allocation import allocate
 from modelservice.domain.asks import Ask, Refused, Unfunded
 from modelservice.domain.book import HORIZON_SECONDS, Blocked, Refusal, Terms
 from modelservice.domain.curbs import Curb, Curbed, curb_replicas, curbs
+from modelservice.domain.handover import newest, shares, together
 from modelservice.domain.placement import Option, price
 from modelservice.domain.settlement import Funding
 from modelservice.domain.snapshot import Deployed, Pod, ServiceView, Snapshot
@@ -21,8 +22,9 @@ NO_CURBS: Mapping[str, tuple[Curb, ...]] = {}
 class ServicePlan:
     """What one service gets.
 
-    `option` and `workload` are the placement that is wanted; `counts` the funded replicas of each Deployment by name;
-    `training` the option for the next training pod when it is funded; `leaving` names the Deployments that are
+    `option` and `workload` are the placement that is wanted, `beside` and `tried` that of the next revision, which is
+    tried beside it; `counts` the funded replicas of each Deployment by name; `training` the option for the next
+    training pod when it is funded; `leaving` names the Deployments that are
     replaced; `payers` the budgets that pay for its pods, `counters` those that only count. `unpaid` when a budget is
     required and there is none. `unfunded` is what a budget lacks to keep its fewest replicas until the period ends,
     `curbed` what a threshold takes from it.
@@ -31,6 +33,8 @@ class ServicePlan:
     desired: int = 0
     option: Option | None = None
     workload: str | None = None
+    beside: Option | None = None
+    tried: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     leaving: tuple[str, ...] = ()
     training: Option | None = None
@@ -65,6 +69,8 @@ def plan(snapshot: Snapshot, now: int) -> Plan:
     drafts = {view.name: draft(view, snapshot, pods, now, in_force) for view in views}
     asks = {ask.workload: ask for _, own in drafts.values() for ask in own}
     allocate(snapshot, now, asks)
+    for ask in asks.values():
+        ask.all_or_none()
     services = {name: _conclude(drafted, own) for name, (drafted, own) in drafts.items()}
     return Plan(services, {ask.workload: ask.funding() for ask in asks.values()})
 
@@ -98,7 +104,16 @@ def draft(
     """
     labels = tuple((name, view.labels[name]) for name in sorted(snapshot.cost_labels) if name in view.labels)
 
-    def ask(workload: str, role: Role, option: Option, want: int, *, lasting: bool = False) -> Ask:
+    def ask(
+        workload: str,
+        role: Role,
+        option: Option,
+        want: int,
+        *,
+        lasting: bool = False,
+        extra: bool = False,
+        whole: bool = False,
+    ) -> Ask:
         pool = option.pool
         matching = snapshot.payers(view, role, pool.name)
         payers = [policy for policy in matching if policy.binds or policy.currency == pool.currency]
@@ -113,7 +128,8 @@ def draft(
         own = pods.get(workload, ())
         unpaid = want > 0 and snapshot.budget_required and not rates
         want = min(want, len(own)) if unpaid else want
-        floor = min(want, view.minimum if role is Role.INFERENCE else len(own)) if view.priority.has_floors else 0
+        fewest = view.minimum if role is Role.INFERENCE else len(own)
+        floor = min(want, fewest) if view.priority.has_floors and not (extra or whole) else 0
         return Ask(
             view.name,
             workload,
@@ -127,22 +143,24 @@ def draft(
             floor if lasting else 0,
             unpaid,
             refusal,
+            whole=whole,
         )
 
-    newest = max(
-        view.deployed, key=lambda one: (one.ready > 0, one.replicas > 0, one.created_at, one.name), default=None
-    )
+    latest = newest(view.deployed)
     option, workload, desired = None, None, view.keep
     if view.inference is not None:
         desired = view.inference.count
-        option = view.inference.selection.prefer(newest.pool if newest and not view.waking else None)
+        option = view.inference.selection.prefer(latest.pool if latest and not view.waking else None)
         workload = view.inference.workloads[option.pool.name] if option else None
     desired = 0 if view.suspended else desired
     allowed, curbed = _curbed(view, snapshot, pods, now, in_force, option, desired)
-    wanted = workload.partition("/")[2] if workload else newest.name if newest else None
-    asks, unpriced = [], {}
-    for deployed, want in _shares(view, wanted, allowed):
-        running = f"{view.name.namespace}/{deployed.name}"
+    wanted = workload.partition("/")[2] if workload else latest.name if latest else None
+    tried, unpriced = _tried(view, latest), {}
+    named = tried.workload.partition("/")[2] if tried else None
+    asks = [ask(tried.workload, Role.INFERENCE, tried.option, tried.count, extra=True)] if tried else []
+    given = shares(view, wanted, named, allowed)
+    for deployed in (one for one in view.deployed if one.name in given):
+        want, running = given[deployed.name], f"{view.name.namespace}/{deployed.name}"
         pool = snapshot.pools.get(deployed.pool)
         if pool is None or pool.tariff.problem:
             unpriced[deployed.name] = min(want, len(pods.get(running, ())))
@@ -151,32 +169,58 @@ def draft(
         if isinstance(priced, Option) and running != workload:
             asks.append(ask(running, Role.INFERENCE, priced, want, lasting=deployed.name == wanted))
     if option is not None and workload is not None:
-        asks.append(ask(workload, Role.INFERENCE, option, allowed, lasting=True))
+        count = given.get(wanted or "", allowed)
+        asks.append(ask(workload, Role.INFERENCE, option, count, lasting=True, whole=together(view, wanted)))
     training = view.training.selection.prefer(None) if view.training and not view.suspended else None
     if training is not None and view.training is not None:
         name = view.training.workloads[training.pool.name]
         count, stopped = _curbed_training(view, snapshot, len(pods.get(name, ())), now, in_force, training)
         asks.append(ask(name, Role.TRAINING, training, count))
         curbed = curbed or stopped
-    leaving = tuple(sorted(d.name for d in view.deployed if d.name != wanted))
-    counters = {policy.name for policy in snapshot.reaching(view) if not policy.binds}
-    payers = {policy.name for policy in snapshot.reaching(view) if policy.binds}
-    if asks:
-        counters = {policy for one in asks for policy in one.terms.advisory}
-        payers = {policy for one in asks for policy in one.terms.binding}
+    leaving = tuple(sorted(d.name for d in view.deployed if d.name not in (wanted, named)))
+    payers, counters = _paying(view, snapshot, asks)
     drafted = ServicePlan(
         desired,
         option,
         workload,
+        tried.option if tried else None,
+        tried.workload if tried else None,
         unpriced,
         leaving=leaving,
         training=training,
         curbed=curbed,
         unpaid=any(one.unpaid for one in asks),
-        payers=tuple(sorted(payers)),
-        counters=tuple(sorted(counters)),
+        payers=payers,
+        counters=counters,
     )
     return drafted, asks
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The placement of the revision that is tried beside the one that serves."""
+
+    workload: str
+    option: Option
+    count: int
+
+
+def _tried(view: ServiceView, latest: Deployed | None) -> _Tried | None:
+    wish = view.turn.beside
+    option = wish.selection.prefer(latest.pool if latest else None) if wish else None
+    if wish is None or option is None or view.suspended:
+        return None
+    return _Tried(wish.workloads[option.pool.name], option, wish.count)
+
+
+def _paying(view: ServiceView, snapshot: Snapshot, asks: Sequence[Ask]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The budgets that pay for its pods, and those that only count them."""
+    counters = {policy.name for policy in snapshot.reaching(view) if not policy.binds}
+    payers = {policy.name for policy in snapshot.reaching(view) if policy.binds}
+    if asks:
+        counters = {policy for one in asks for policy in one.terms.advisory}
+        payers = {policy for one in asks for policy in one.terms.binding}
+    return tuple(sorted(payers)), tuple(sorted(counters))
 
 
 def _curbed(
@@ -217,19 +261,6 @@ def _curbed_training(
     most, curbed = curb_replicas(own, count, 0, 0, view.priority, now)
     allowed = max(most, min(count, running))
     return allowed, curbed if allowed < count else None
-
-
-def _shares(view: ServiceView, wanted: str | None, desired: int) -> list[tuple[Deployed, int]]:
-    """Replicas of each Deployment: the old ones keep what the wanted one does not yet answer for, the newest first."""
-    rest = max(0, desired - sum(d.ready for d in view.deployed if d.name == wanted))
-    shares = []
-    for deployed in sorted(view.deployed, key=lambda each: (-each.created_at, each.name)):
-        if deployed.name == wanted:
-            shares.append((deployed, desired))
-        else:
-            shares.append((deployed, min(rest, deployed.replicas)))
-            rest -= shares[-1][1]
-    return shares
 
 
 def _conclude(draft: ServicePlan, own: Sequence[Ask]) -> ServicePlan:

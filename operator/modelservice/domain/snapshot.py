@@ -12,6 +12,7 @@ from modelservice.domain.book import Book
 from modelservice.domain.ledger import Policy
 from modelservice.domain.placement import Selection
 from modelservice.domain.priorities import Priority
+from modelservice.domain.rollout import Strategy
 from modelservice.domain.scope import Origin
 from modelservice.domain.specs import Pool, Role, ServiceName
 
@@ -65,7 +66,10 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A Deployment of a service: its placement, its pool, and what one pod requests in integers of `quantities`."""
+    """A Deployment of a service: its placement, its pool, and what one pod requests in integers of `quantities`.
+
+    `ready` counts the replicas that have been ready for long enough to stand for others.
+    """
 
     name: str
     placement: str
@@ -74,6 +78,7 @@ class Deployed:
     replicas: int
     ready: int
     created_at: int
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,20 @@ class Wish:
     selection: Selection
     workloads: Mapping[str, str]
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How one revision takes over from another.
+
+    `serving` is the one that has proved itself, `failing` says that pods of the next one fail, and `beside` are
+    replicas of the next one that come on top of all others.
+    """
+
+    strategy: Strategy = Strategy.OVERLAP
+    serving: str = ""
+    failing: bool = False
+    beside: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +129,8 @@ class ServiceView:
     def waking(self) -> bool:
         """Whether it is to start its first replicas since it was woken: none of its Deployments has any."""
         return self.woken and not any(one.replicas or one.ready for one in self.deployed)
+
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def origin(self) -> Origin:

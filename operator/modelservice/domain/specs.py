@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from modelservice.domain.demand import Scaling
 from modelservice.domain.prices import Billing
 from modelservice.domain.priorities import Priority
+from modelservice.domain.rollout import Orders, Rule
 from modelservice.domain.tariff import Tariff
 
 Json = Mapping[str, Any]
@@ -129,6 +130,7 @@ class Inference:
     maximum: int
     scaling: Scaling | None = None
     model_format: str = ""
+    rollout: Rule = field(default_factory=Rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Service:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.STANDARD
     parameter_count: str = ""
+    orders: Orders = field(default_factory=Orders)
 
 
 @dataclass(frozen=True, slots=True)

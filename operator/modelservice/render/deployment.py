@@ -6,7 +6,19 @@ from typing import Any
 
 from modelservice.domain.specs import Artifact, Download, Inference, Json, Pool, Role, Runtime, Service
 from modelservice.render.fetch import FETCH, MODELS, WEIGHTS, fetch_container, model_path, weights_volume
-from modelservice.render.labels import ARTIFACT, DIGEST, NAME, PLACEMENT, REVISION, ROLE, SIZE, owner, pod_labels
+from modelservice.render.hashing import revision_id
+from modelservice.render.labels import (
+    ARTIFACT,
+    DIGEST,
+    NAME,
+    PLACEMENT,
+    POD_REVISION,
+    REVISION,
+    ROLE,
+    SIZE,
+    owner,
+    pod_labels,
+)
 from modelservice.render.pod import container, pod_spec, volumes_of
 
 DRAIN_SECONDS = 5
@@ -36,6 +48,9 @@ def deployment(
 ) -> dict[str, Any]:
     """The Deployment of one placement; `fetcher` is the image that downloads a model which is not on a claim."""
     labels = pod_labels(service.name, Role.INFERENCE, placement, pool.name)
+    """The Deployment of one placement."""
+    revision = revision_id(spec, runtime, runtime.engines[pool.accelerator], artifact)
+    labels = {**pod_labels(service.name, Role.INFERENCE, placement, pool.name), POD_REVISION: revision}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelservice.domain.specs import Artifact, Download, Engine, Inference, Pool, Probes, Runtime, Training
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised only when model pods have to be made anew although nobody changed what they are made of."""
 
 
@@ -19,12 +19,22 @@ def hash8(parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def revision_id(spec: Inference, runtime: Runtime, engine: Engine, artifact: Artifact) -> str:
+    """The identity of what the pods are made of, wherever they run."""
+    return hash8({"layout": LAYOUT, "revision": _revision(spec, runtime, engine, artifact)})
+
+
 def placement_id(
     spec: Inference, runtime: Runtime, engine: Engine, artifact: Artifact, pool: Pool, purchase: str
 ) -> str:
     """The identity of a placement: revision (what the pods are made of), pool and purchase option."""
+    revision = _revision(spec, runtime, engine, artifact)
+    return hash8({"layout": LAYOUT, "revision": revision, "pool": _pool(pool), "purchase": purchase})
+
+
+def _revision(spec: Inference, runtime: Runtime, engine: Engine, artifact: Artifact) -> Mapping[str, Any]:
     pod = spec.pod
-    revision = {
+    return {
         "image": pod.image or engine.image,
         "args": pod.args or engine.args,
         "env": [engine.env, pod.env],
@@ -34,7 +44,6 @@ def placement_id(
         "runtime": _interface(runtime, engine),
         "artifact": _artifact(artifact),
     }
-    return hash8({"layout": LAYOUT, "revision": revision, "pool": _pool(pool), "purchase": purchase})
 
 
 def _interface(runtime: Runtime, engine: Engine) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ ROLE = "modelservice.dev/role"
 PLACEMENT = "modelservice.dev/placement"
 VARIANT = "modelservice.dev/variant"
 POOL = "modelservice.dev/pool"
+POD_REVISION = "modelservice.dev/revision"
 RUN = "modelservice.dev/run"
 ATTEMPT = "modelservice.dev/attempt"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -30,6 +31,10 @@ GATEWAY = "modelservice.dev/gateway"
 """On the Service of the gateway, whose EndpointSlices take it over, and on those slices that name the gateway."""
 SERVICE_NAME = "kubernetes.io/service-name"
 SLICE_MANAGER = "endpointslice.kubernetes.io/managed-by"
+UNDO = "modelservice.dev/rollout-undo"
+"""Two revisions, <from>/<to>: the second is served for as long as the spec describes the first."""
+PROMOTE = "modelservice.dev/rollout-promote"
+"""A revision that gets all requests without further steps."""
 
 
 def child_labels(service: ServiceName) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The Service of a ModelService: one address for all its replicas, whichever placement they belong to."""
+"""The Services of a ModelService: one address for all that serves, and one for a canary."""
 
 from __future__ import annotations
 
@@ -6,22 +6,47 @@ from typing import Any
 
 from modelservice.domain.gateways import Gateways
 from modelservice.domain.specs import Role, Service, ServiceName
-from modelservice.render.labels import GATEWAY, MANAGER, NAME, ROLE, SERVICE_NAME, SLICE_MANAGER, child_labels, owner
+from modelservice.render.labels import (
+    GATEWAY,
+    MANAGER,
+    NAME,
+    POD_REVISION,
+    ROLE,
+    SERVICE_NAME,
+    SLICE_MANAGER,
+    child_labels,
+    owner,
+)
 
 
-def service(of: Service) -> dict[str, Any]:
-    """The Service, port 80 to the named port of the pods."""
+def service(of: Service, revision: str = "") -> dict[str, Any]:
+    """The Service, port 80 to the named port of the pods: those of one revision, "" for all of them."""
+    return _address(of, of.name.name, revision)
+
+
+def canary(of: Service, revision: str) -> dict[str, Any]:
+    """The Service by which the gateway finds the replicas of a canary."""
+    return _address(of, canary_name(of.name), revision)
+
+
+def canary_name(of: ServiceName) -> str:
+    """The name of the Service of a canary."""
+    return f"{of.name}-canary"
+
+
+def _address(of: Service, name: str, revision: str) -> dict[str, Any]:
+    selector = {NAME: of.name.name, ROLE: Role.INFERENCE.value}
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": of.name.name,
+            "name": name,
             "namespace": of.name.namespace,
             "labels": child_labels(of.name),
             "ownerReferences": owner(of),
         },
         "spec": {
-            "selector": {NAME: of.name.name, ROLE: Role.INFERENCE.value},
+            "selector": {**selector, POD_REVISION: revision} if revision else selector,
             "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
         },
     }

@@ -153,6 +153,13 @@ def test_one_pod_of_all_placements_finds_out_what_lies_there() -> None:
     assert held_back(pod("a", placement="old", deletionTimestamp="2026-07-10T12:30:00Z"))["ns/chat-one"] == 1
 
 
+def test_what_serves_another_model_keeps_its_replicas_while_the_next_revision_finds_out() -> None:
+    made = made_plan()
+    plan = replace(made.services[NAME], workload="ns/chat-old", tried="ns/chat-one")
+    held = hold_back(Plan({NAME: plan}, made.funding), [(NAME, ARTIFACT_THERE)], World(SystemClock()), {NAME})
+    assert held.services[NAME].counts == {"chat-one": 1, "chat-old": 2}
+
+
 @pytest.mark.parametrize("artifact", [replace(ARTIFACT_THERE, revision=OLD), Artifact(ClaimPath("models", "m"))])
 def test_nobody_waits_for_what_is_known(artifact: Artifact) -> None:
     assert held_back(artifact=artifact) == {"ns/chat-one": 3, "ns/chat-old": 2, "ns/other-1": 4}

@@ -11,7 +11,10 @@ from modelservice.domain.conditions import REASONS, Condition, Facts, Problem, T
 from modelservice.domain.curbs import Curb, Curbed
 from modelservice.domain.demand import Memory
 from modelservice.domain.placement import Selection, select
+from modelservice.domain.progress import Turnover
 from modelservice.domain.relief import Relief
+from modelservice.domain.rollout import Canary, Revision, Stance, State
+from modelservice.domain.rollout import Record as Revisions
 from modelservice.domain.thresholds import Action
 from modelservice.domain.training import Outcome, Record
 
@@ -44,6 +47,14 @@ def trouble(reason: str) -> Facts:
 
 def refused(blocked: Blocked) -> Facts:
     return replace(GOOD, refused=Refused(replace(RATE, blocked_by=blocked), 1))
+
+
+def revisions(state: State, message: str = "") -> Revisions:
+    return Revisions((Revision("new", state=state, message=message), Revision("old", state=State.SERVING)))
+
+
+def trying(canary: Canary) -> Turnover:
+    return Turnover("new", replace(revisions(State.CANARY), canary=canary), Stance("old", "new", 1, "old"))
 
 
 CASES: list[tuple[Facts, str, str, str, str]] = [
@@ -182,6 +193,56 @@ CASES: list[tuple[Facts, str, str, str, str]] = [
         "True",
         "WaitingForMoney",
         "until there is money",
+    ),
+    (
+        replace(GOOD, leaving=2, refused=Refused(RATE, 1), relief=Relief(1_800_000_000, never=False, replicas=0)),
+        "Progressing",
+        "True",
+        "WaitingForMoney",
+        "one more needs 1.00 USD an hour and ns/team has 0.50 USD an hour, enough from 2027-01-15T08:00:00Z on",
+    ),
+    (
+        replace(GOOD, refused=Refused(LIMIT, 1), turnover=trying(Canary(0, 20, 10))),
+        "Progressing",
+        "True",
+        "WaitingForMoney",
+        "The canary waits until there is money for its replicas beside those that serve; one more needs 2.00 USD",
+    ),
+    (
+        replace(GOOD, turnover=trying(Canary(0, 10, 10))),
+        "Progressing",
+        "True",
+        "Canary",
+        "new has 10 % of the requests",
+    ),
+    (replace(GOOD, turnover=trying(Canary(0, 20, 10))), "Progressing", "True", "Canary", "and gets 20 % once"),
+    (
+        replace(GOOD, turnover=trying(Canary(0, 10, 10, held="nothing is known"))),
+        "Progressing",
+        "True",
+        "CanaryHeld",
+        "Revision new stays at 10 % of the requests: nothing is known.",
+    ),
+    (
+        replace(GOOD, turnover=Turnover("new", revisions(State.ROLLED_BACK, "It is slow."), Stance("old"))),
+        "Progressing",
+        "False",
+        "RolledBack",
+        "new was rolled back and gets no requests: It is slow. Revision old serves",
+    ),
+    (
+        replace(GOOD, turnover=Turnover("new", revisions(State.STARTING), Stance("new", failing="It crashes."))),
+        "Progressing",
+        "False",
+        "RolloutFailed",
+        "Revision new does not get ready: It crashes. Revision old keeps serving",
+    ),
+    (
+        replace(GOOD, turnover=Turnover("new", revisions(State.UNDONE), Stance("old", undone=True))),
+        "Progressing",
+        "False",
+        "Undone",
+        "Revision old serves in place of new",
     ),
     (STARTING, "Progressing", "True", "Scaling", "0 of 2 funded replicas ready"),
     (GOOD, "Progressing", "False", "RolloutComplete", "as planned"),

@@ -31,7 +31,7 @@ from modelservice.domain.specs import (
     Workload,
 )
 from modelservice.render.deployment import deployment, deployment_name, fetcher_of
-from modelservice.render.hashing import hash8, placement_id, run_id
+from modelservice.render.hashing import hash8, placement_id, revision_id, run_id
 from modelservice.render.job import job, job_name
 from modelservice.render.service import service as address
 from modelservice.render.service import stand_in
@@ -92,6 +92,7 @@ def test_a_pod_is_gated_and_in_its_pool_and_the_labels_say_whose_it_is() -> None
         "modelservice.dev/name": "chat",
         "modelservice.dev/role": "Inference",
         "modelservice.dev/placement": "abcd1234",
+        "modelservice.dev/revision": revision_id(SERVED, runtime(), runtime().engines["CPU"], ARTIFACT),
         "modelservice.dev/variant": "base",
         "modelservice.dev/pool": "cpu",
     }
@@ -378,9 +379,9 @@ def test_what_a_pod_is_not_made_of_does_not(same: Any) -> None:
 
 def test_identities_and_manifests_of_this_release_are_those_of_the_releases_before() -> None:
     """If this fails, an upgrade would restart every model pod: keep the old identity, or raise LAYOUT knowingly."""
-    assert identity() == "8fe269ca"
+    assert identity() == "ca4e710a"
     assert run_id(TRAINED) == "e9df8ba0"
-    assert hash8(rendered()["spec"]["template"]) == "9a22d598"
+    assert hash8(rendered()["spec"]["template"]) == "364e448a"
 
 
 def test_placement_limits_of_training_do_not_make_a_new_run() -> None:

@@ -1,0 +1,42 @@
+"""Sends requests to one URL without pause and prints, every second, how many were sent and how many failed.
+
+python senders.py URL SENDERS
+"""
+
+import json
+import sys
+import threading
+import time
+import urllib.request
+
+LOCK = threading.Lock()
+SEEN = {"sent": 0, "failed": 0, "last": ""}
+
+
+def send(url: str) -> None:
+    while True:
+        failure = ""
+        try:
+            request = urllib.request.Request(url, data=b"{}", method="POST")  # noqa: S310 - our own service
+            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+                answer.read()
+        except OSError as error:
+            failure = repr(error)
+        with LOCK:
+            SEEN["sent"] += 1
+            if failure:
+                SEEN["failed"] += 1
+                SEEN["last"] = failure
+
+
+def main() -> None:
+    for _ in range(int(sys.argv[2])):
+        threading.Thread(target=send, args=(sys.argv[1],), daemon=True).start()
+    while True:
+        time.sleep(1)
+        with LOCK:
+            print(json.dumps(SEEN), flush=True)
+
+
+if __name__ == "__main__":
+    main()
