@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import SYSTEM, Cluster, condition
+from cluster import REPO, SYSTEM, Cluster, condition
 
 NAMESPACE = "rollout"
 PODS = Path(__file__).with_name("pods")
@@ -59,13 +59,13 @@ def sender(name: str, url: str) -> dict[str, Any]:
 @pytest.fixture
 def chat(cluster: Cluster) -> Iterator[Cluster]:
     """A service with two replicas, and a sender that reaches it by its Service and one by the gateway."""
-    cluster.install("gateway.enabled=true")
     engine = {"type": "CPU", "image": "python:3.11", "command": ["python"], "args": ["/scripts/engine.py"]}
     pool = {
         "currency": "USD",
         "accelerator": {"type": "CPU"},
         "node": {"cpu": "2", "memory": "4Gi"},
-        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "nodeSelector": {"pool": "cpu"},
+        "tolerations": [{"key": "modelservice.dev/pool", "operator": "Exists"}],
         "purchaseOptions": [{"type": "OnDemand", "perNodeHour": "1.00"}],
         "billing": {"from": "Running", "stopSeconds": 60},
         "startSeconds": 60,
@@ -111,6 +111,11 @@ def serves(cluster: Cluster, hold: str) -> bool:
     return settled and holds(cluster) == {hold} and status.get("readyReplicas") == 2
 
 
+def command(cluster: Cluster, action: str) -> str:
+    """What `modelservice rollout` says."""
+    return cluster.run(REPO / ".venv/bin/modelservice", "rollout", action, "chat", "-n", NAMESPACE)
+
+
 def test_a_rolling_update_loses_no_request_and_a_canary_that_is_twice_as_slow_is_taken_back_by_itself(
     chat: Cluster,
 ) -> None:
@@ -146,3 +151,9 @@ def test_a_rolling_update_loses_no_request_and_a_canary_that_is_twice_as_slow_is
     for name, early in start.items():
         later = sent(chat, name)
         assert later["failed"] == early["failed"], f"{name}: {later}"
+
+    assert "RolledBack" in command(chat, "history")
+    assert "will serve in place of" in command(chat, "undo")
+    chat.wait("the first replicas again", lambda: holds(chat) == {"0.05"}, timeout=120)
+    chat.wait("the end of the undo", lambda: condition(found(chat), "Progressing")["reason"] == "Undone")
+    assert "Serving" in command(chat, "status")
