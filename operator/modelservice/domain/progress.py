@@ -30,6 +30,12 @@ class Turnover:
         own, row, serving = self.revision, self.revisions.find(self.revision), self.revisions.serving
         if row is None or serving is None:
             return None
+        if self.stance.undone and self.stance.main == serving.name:
+            text = (
+                f"Revision {serving.name} serves in place of {own}, which the spec describes, because the annotation "
+                "modelservice.dev/rollout-undo says so; a change of the spec ends that."
+            )
+            return Told("False", "Undone", text)
         if row.state is State.ROLLED_BACK:
             text = (
                 f"Revision {own} was rolled back and gets no requests: {row.message} Revision {serving.name} serves; "
@@ -43,12 +49,6 @@ class Turnover:
                 "correct the spec, or return to it by modelservice rollout undo."
             )
             return Told("False", "RolloutFailed", text)
-        if self.stance.undone and self.stance.main == serving.name:
-            text = (
-                f"Revision {serving.name} serves in place of {own}, which the spec describes, because the annotation "
-                "modelservice.dev/rollout-undo says so; a change of the spec ends that."
-            )
-            return Told("False", "Undone", text)
         return self._canary(self.revisions.canary) if self.revisions.canary is not None else None
 
     def _canary(self, canary: Canary) -> Told:

@@ -210,7 +210,7 @@ def _left_over(one: Revision, own: str, goal: str, *, undone: bool) -> Revision 
     if one.name == goal:
         return replace(one, state=State.STARTING, message="") if one.state in _PAST else one
     if one.name == own:
-        if undone and one.state is not State.SERVING:
+        if undone and one.state not in (State.SERVING, State.ROLLED_BACK):
             return replace(one, state=State.UNDONE)
         return one
     if one.state is State.SERVING:

@@ -225,6 +225,17 @@ def test_undo_serves_an_earlier_revision_for_as_long_as_the_spec_stays() -> None
     assert not stance(changed, replace(done, described=Revision("new"))).undone
 
 
+def test_a_revision_that_was_taken_back_is_not_tried_again_after_an_undo_either() -> None:
+    bad = Revision("new", state=State.ROLLED_BACK, created_at=NOW, message="It is slow.")
+    older = Revision("older", state=State.RETIRED, created_at=1, served_at=2)
+    present = {"old": UP, "older": UP}
+    seen = scene(rule=STEPS, present=present, orders=Orders("new", "older"))
+    undone = advance(Record((bad, OLD, older)), seen, NOW)
+    assert states(undone) == {"new": "RolledBack", "old": "Retired", "older": "Serving"}
+    again = advance(undone, replace(seen, orders=Orders()), NOW + 1)
+    assert states(again) == states(undone)
+
+
 def test_undo_of_a_canary_ends_it_at_once() -> None:
     seen = scene(rule=STEPS, present={"old": UP, "new": UP}, orders=Orders("new", "old"), finding=FINE)
     record = advance(tried(40, 40), seen, NOW + 5)
