@@ -14,6 +14,7 @@ NAMESPACE = "rollout"
 PODS = Path(__file__).with_name("pods")
 OURS = "modelservice.dev/v1alpha1"
 GATEWAY = f"http://modelservice-gateway.{SYSTEM}/{NAMESPACE}/chat"
+SENDERS = ("direct", "through")
 SCRIPTS = {"name": "scripts", "configMap": {"name": "scripts"}}
 RESTRICTED = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
@@ -120,10 +121,8 @@ def test_a_rolling_update_loses_no_request_and_a_canary_that_is_twice_as_slow_is
     chat: Cluster,
 ) -> None:
     chat.wait("two replicas", lambda: serves(chat, "0.05"), timeout=180)
-    before = {name: sent(chat, name) for name in ("direct", "through")}
-    for name in before:
-        chat.wait(f"requests of {name}", lambda name=name: sent(chat, name)["sent"] > 100)
-    start = {name: sent(chat, name) for name in before}
+    chat.wait("requests", lambda: all(sent(chat, name)["sent"] > 100 for name in SENDERS))
+    start = {name: sent(chat, name) for name in SENDERS}
 
     chat.kubectl("apply", "-f", "-", stdin=json.dumps(service("0.06")))
     chat.wait("the new replicas alone", lambda: serves(chat, "0.06"), timeout=180)
@@ -133,7 +132,7 @@ def test_a_rolling_update_loses_no_request_and_a_canary_that_is_twice_as_slow_is
         assert later["failed"] == early["failed"], f"{name}: {later}"
 
     stable = next(row for row in found(chat)["status"]["revisions"] if row["stage"] == "Serving")
-    start = {name: sent(chat, name) for name in before}
+    start = {name: sent(chat, name) for name in SENDERS}
     canary = {"canary": {"stepPercent": 40, "stepPeriodSeconds": 300}}
     chat.kubectl("apply", "-f", "-", stdin=json.dumps(service("0.12", **canary)))
     chat.wait("a share for the canary", lambda: (found(chat)["status"].get("canary") or {}).get("percent"), timeout=120)

@@ -15,7 +15,7 @@ from modelservice.domain.curbs import Curbed
 from modelservice.domain.demand import Memory
 from modelservice.domain.money import format_amount
 from modelservice.domain.placement import Option, Selection
-from modelservice.domain.progress import Turnover
+from modelservice.domain.progress import TOLD, Turnover, waiting
 from modelservice.domain.relief import Relief
 from modelservice.domain.times import format_time
 from modelservice.domain.training import Outcome, Record
@@ -76,20 +76,7 @@ REASONS: Mapping[str, frozenset[str]] = {
             "Suspended",
         }
     ),
-    "Progressing": frozenset(
-        {
-            "RollingOut",
-            "Scaling",
-            "WaitingForMoney",
-            "RolloutComplete",
-            "Suspended",
-            "Canary",
-            "CanaryHeld",
-            "RolledBack",
-            "RolloutFailed",
-            "Undone",
-        }
-    ),
+    "Progressing": frozenset({"RollingOut", "Scaling", "WaitingForMoney", "RolloutComplete", "Suspended"}) | TOLD,
     "TrainingSucceeded": frozenset(
         {"Queued", "Starting", "Running", "Suspended", "Succeeded", "Failed", "OutOfMemory"}
     ),
@@ -398,10 +385,10 @@ def _progressing(facts: Facts) -> Condition | None:
         return None
     if facts.suspended:
         return Condition("Progressing", "False", "Suspended", "The service is suspended: spec.suspend is true.")
-    canary = facts.turnover.revisions.canary
-    raising = canary is not None and canary.target > canary.percent
-    if (facts.leaving or raising) and facts.refused is not None and not facts.troubles:
-        return Condition("Progressing", "True", "WaitingForMoney", _waiting(facts, facts.refused.why))
+    moving = facts.leaving or facts.turnover.raising
+    if moving and facts.refused is not None and not facts.troubles:
+        text = waiting(facts.leaving, facts.arrived, facts.wanted, facts.refused.why, facts.relief)
+        return Condition("Progressing", "True", "WaitingForMoney", text)
     if (told := facts.turnover.told()) is not None:
         return Condition("Progressing", told.status, told.reason, told.message)
     if facts.leaving:
@@ -417,21 +404,6 @@ def _progressing(facts: Facts) -> Condition | None:
             "Progressing", "True", "Scaling", f"{facts.ready} of {_count(facts.funded, 'funded replica')} ready."
         )
     return Condition("Progressing", "False", "RolloutComplete", f"{_count(facts.ready, 'replica')} as planned.")
-
-
-def _waiting(facts: Facts, why: Refusal) -> str:
-    if facts.leaving:
-        text = f"The previous placement keeps {_count(facts.leaving, 'replica')} until there is money for new ones"
-        text += f" beside them: {facts.arrived} of {facts.wanted} are ready"
-    else:
-        text = "The canary waits until there is money for its replicas beside those that serve"
-    if why.blocked_by in (Blocked.RATE, Blocked.LIMIT):
-        each = " an hour" if why.blocked_by is Blocked.RATE else ""
-        text += f"; one more needs {format_amount(why.need)} {why.currency}{each} and {why.policy} has "
-        text += f"{format_amount(why.have)} {why.currency}{each}"
-    if facts.relief is not None and facts.relief.affordable_at is not None:
-        text += f", enough from {format_time(facts.relief.affordable_at)} on"
-    return f"{text}."
 
 
 def _training_succeeded(facts: Facts) -> Condition | None:

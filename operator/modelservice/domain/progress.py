@@ -5,8 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from modelservice.domain.book import Blocked, Refusal
+from modelservice.domain.money import format_amount
+from modelservice.domain.relief import Relief
 from modelservice.domain.rollout import Canary, Record, Stance, State
 from modelservice.domain.times import format_time
+
+TOLD = frozenset({"Canary", "CanaryHeld", "RolledBack", "RolloutFailed", "Undone"})
+"""Reasons of Progressing that follow from a revision."""
 
 
 class Told(NamedTuple):
@@ -24,6 +30,12 @@ class Turnover:
     revision: str = ""
     revisions: Record = field(default_factory=Record)
     stance: Stance = field(default_factory=Stance)
+
+    @property
+    def raising(self) -> bool:
+        """Whether replicas are being started for a larger share of a canary."""
+        canary = self.revisions.canary
+        return canary is not None and canary.target > canary.percent
 
     def told(self) -> Told | None:
         """What sets this rollout apart from one that goes well, None when nothing does."""
@@ -59,3 +71,21 @@ class Turnover:
         if canary.target > canary.percent:
             text += f" and gets {canary.target} % once enough replicas of it are ready"
         return Told("True", "Canary", f"{text}.")
+
+
+def waiting(leaving: int, arrived: int, wanted: int, why: Refusal, relief: Relief | None) -> str:
+    """What a rollout waits for that there is no money for: so many replicas leave, and have arrived of those wanted."""
+    if leaving:
+        text = (
+            f"The previous placement keeps {leaving} {'replica' if leaving == 1 else 'replicas'} until there is money"
+        )
+        text += f" for new ones beside them: {arrived} of {wanted} are ready"
+    else:
+        text = "The canary waits until there is money for its replicas beside those that serve"
+    if why.blocked_by in (Blocked.RATE, Blocked.LIMIT):
+        each = " an hour" if why.blocked_by is Blocked.RATE else ""
+        text += f"; one more needs {format_amount(why.need)} {why.currency}{each} and {why.policy} has "
+        text += f"{format_amount(why.have)} {why.currency}{each}"
+    if relief is not None and relief.affordable_at is not None:
+        text += f", enough from {format_time(relief.affordable_at)} on"
+    return f"{text}."

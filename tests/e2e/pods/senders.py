@@ -10,7 +10,8 @@ import time
 import urllib.request
 
 LOCK = threading.Lock()
-SEEN = {"sent": 0, "failed": 0, "last": ""}
+COUNTS = {"sent": 0, "failed": 0}
+LAST = [""]
 
 
 def send(url: str) -> None:
@@ -23,10 +24,10 @@ def send(url: str) -> None:
         except OSError as error:
             failure = repr(error)
         with LOCK:
-            SEEN["sent"] += 1
+            COUNTS["sent"] += 1
             if failure:
-                SEEN["failed"] += 1
-                SEEN["last"] = failure
+                COUNTS["failed"] += 1
+                LAST[0] = failure
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     while True:
         time.sleep(1)
         with LOCK:
-            print(json.dumps(SEEN), flush=True)
+            print(json.dumps({**COUNTS, "last": LAST[0]}), flush=True)
 
 
 if __name__ == "__main__":
