@@ -82,8 +82,22 @@ def test_tritonclient_may_compress_its_requests(client: triton.InferenceServerCl
 def test_tritonclient_sees_the_sentence_of_a_refusal(client: triton.InferenceServerClient) -> None:
     given = triton.InferInput("x", [1, 3], "FP32")
     given.set_data_from_numpy(np.zeros((1, 3), np.float32))
-    with pytest.raises(triton.InferenceServerException, match=r"has shape \[1, 3\] and the model takes \[-1, 2\]"):
+    expected = r"has shape \[1, 3\] and the model takes \[-1, 2\]"
+    with pytest.raises(triton.InferenceServerException, match=expected) as caught:
         client.infer("m", [given])
+    assert caught.value.status() == "400"
+    with pytest.raises(triton.InferenceServerException, match="There is no model other here"):
+        client.infer("other", [given])
+
+
+def test_tritonclient_sends_and_reads_bytes_that_are_no_text(servers: Servers) -> None:
+    client = connect(servers["BYTES"])
+    values = np.array([[b"\xff\x00\xfe", b""], ["zwölf".encode(), b"\x00" * 300]], np.object_)
+    given = triton.InferInput("x", [2, 2], "BYTES")
+    given.set_data_from_numpy(values)
+    result = client.infer("m", [given], outputs=[triton.InferRequestedOutput("echo")])
+    assert result.as_numpy("echo").tolist() == values.tolist()
+    client.close()
 
 
 def test_tritonclient_has_many_requests_in_flight_and_each_gets_its_own_rows() -> None:

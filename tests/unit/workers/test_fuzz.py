@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import threading
@@ -138,7 +139,7 @@ def test_models_may_be_loaded_and_dropped_without_end(linear_model: Path) -> Non
             assert load_model(linear_model, OPTIONS).engine.run([x])[0].tolist() == [[3, 3]]
         return own_bytes()
 
-    part = max(2, LOADS // 2 // SAMPLES)
+    part = math.ceil(LOADS / 2 / SAMPLES)
     load(LOADS // 2)  # caches of the libraries fill
     sizes = [load(part) for _ in range(SAMPLES)]
     leaked = growth(sizes, part)

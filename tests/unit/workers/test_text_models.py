@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,15 @@ import pytest
 import torch
 from modelservice_workers.common.datatypes import Array
 from modelservice_workers.common.errors import ArtifactError, HardwareError
+from modelservice_workers.common.signature import Range, Signature, TensorSpec
 from modelservice_workers.serving.engine import InputRefusedError
 from modelservice_workers.serving.model import LoadedModel, load_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertForSequenceClassification, BertModel
 
-from tests.unit.workers.engines import OPTIONS, LogEngine
+from tests.unit.workers.engines import DEADLINE_SECONDS, INFO, OPTIONS, LogEngine
 from tests.unit.workers.onnxmodels import write_manifest
-from tests.unit.workers.servers import RunningServer, start_server
+from tests.unit.workers.servers import RunningServer, start_server, wait_until
 from tests.unit.workers.textmodels import change_json, write_classifier, write_encoder
 
 pytestmark = pytest.mark.timeout(120)
@@ -287,6 +291,56 @@ def test_a_model_without_embeddings_says_so_to_openais_client() -> None:
         with client, pytest.raises(openai.BadRequestError, match="does not make embeddings; use its /v2 routes"):
             client.embeddings.create(model="m", input="a")
         assert server.client.get("/v1/embeddings").status_code == 405
+
+
+class HeldEmbeddings(LogEngine):
+    """Two numbers for each text, computed while `gate` is set."""
+
+    signature = Signature(
+        (TensorSpec("text", "BYTES", (Range("rows"),)),),
+        (TensorSpec("embedding", "FP32", (Range("rows"), 2)), TensorSpec("tokens", "INT64", (Range("rows"),))),
+    )
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        self.entered.set()
+        assert self.gate.wait(DEADLINE_SECONDS)
+        rows = len(inputs[0])
+        return [np.ones((rows, 2), np.float32), np.ones(rows, np.int64)]
+
+    def example(self, rows: int) -> list[Array]:
+        return [texts(*[b"a"] * rows)]
+
+
+def test_openais_client_knows_what_to_send_again() -> None:
+    engine = HeldEmbeddings()
+    loading = threading.Event()
+
+    def load() -> LoadedModel:
+        assert loading.wait(DEADLINE_SECONDS)
+        return LoadedModel(engine, replace(INFO, task="embedding"))
+
+    with (
+        start_server(load, wait_for_model=False, max_queue_requests=1) as server,
+        ThreadPoolExecutor(2) as pool,
+        openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0) as client,
+    ):
+        ask = partial(client.embeddings.create, model="m", input="a")
+        with pytest.raises(openai.InternalServerError, match="is still loading; try again soon") as caught:
+            ask()
+        assert caught.value.status_code == 503
+        loading.set()
+        wait_until(lambda: server.ready, "readiness")
+        engine.gate.clear()
+        engine.entered.clear()
+        computed = pool.submit(ask)
+        assert engine.entered.wait(DEADLINE_SECONDS)
+        queued = pool.submit(ask)
+        wait_until(lambda: server.metric('modelservice_requests_waiting{model_name="m"}') == 1, "a queue")
+        with pytest.raises(openai.RateLimitError, match="queue of this server is full") as refused:
+            ask()
+        assert refused.value.response.headers["retry-after"] == "1"
+        engine.gate.set()
+        assert [future.result().data[0].embedding for future in (computed, queued)] == [[1, 1], [1, 1]]
 
 
 def test_texts_may_be_sent_by_the_open_inference_protocol_too(server: RunningServer, encoder: Path) -> None:
