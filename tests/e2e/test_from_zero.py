@@ -26,7 +26,7 @@ import json, threading, time, urllib.error, urllib.request
 body = {"inputs": [{"name": "input", "shape": [1, 10], "datatype": "FP32", "data": [0.1] * 10}]}
 answers = []
 def ask():
-    call = urllib.request.Request("http://%(name)s/v2/models/%(name)s/infer", json.dumps(body).encode())
+    call = urllib.request.Request("http://%(name)s.quickstart/v2/models/%(name)s/infer", json.dumps(body).encode())
     call.add_header("Content-Type", "application/json")
     try:
         with urllib.request.urlopen(call, timeout=110) as answer:
@@ -46,7 +46,7 @@ print(json.dumps({"began": began, "answers": answers}))
 GET = """
 import urllib.error, urllib.request
 try:
-    print(urllib.request.urlopen("http://%s/v2/models/%s", timeout=20).status)
+    print(urllib.request.urlopen("http://%s.quickstart/v2/models/%s", timeout=20).status)
 except urllib.error.HTTPError as error:
     print(error.code)
 """
