@@ -17,7 +17,9 @@ TOKENS = 200
 def talk(client: openai.OpenAI, model: str) -> list[openai.types.chat.ChatCompletionChunk]:
     """Stream one answer; return its chunks."""
     said = [{"role": "user", "content": "Say something."}]
-    with client.chat.completions.create(model=model, messages=said, max_tokens=TOKENS, stream=True) as stream:
+    with client.chat.completions.create(
+        model=model, messages=said, max_tokens=TOKENS, temperature=0, stream=True
+    ) as stream:
         return list(stream)
 
 

@@ -118,7 +118,8 @@ def test_an_engine_is_chosen_answers_openais_client_and_is_scaled_by_what_its_ow
     engines.wait("a second replica", lambda: service(engines, name)["status"]["desiredReplicas"] == 2, timeout=60)
     assert condition(service(engines, name), "ScalingActive")["reason"] == "MetricsRead"
     first, last = map(json.loads, said(engines, f"chat-{name}"))
-    assert (first["models"], first["finish"]) == ([name], "length")
+    assert first["models"] == [name]
+    assert first["finish"] in {"length", "stop"}  # a model without sense may end by itself
     assert first["chunks"] > 3
     assert first["text"]
     assert last["answers"] > 8
