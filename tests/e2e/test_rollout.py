@@ -109,7 +109,9 @@ def holds(cluster: Cluster) -> set[str]:
 def serves(cluster: Cluster, hold: str) -> bool:
     status = found(cluster).get("status") or {}
     settled = condition(found(cluster), "Progressing")["reason"] == "RolloutComplete"
-    return settled and holds(cluster) == {hold} and status.get("readyReplicas") == 2
+    own = (status.get("resolved") or {}).get("revision")
+    proved = (own, "Serving") in [(row["revision"], row["stage"]) for row in status.get("revisions") or ()]
+    return settled and proved and holds(cluster) == {hold} and status.get("readyReplicas") == 2
 
 
 def command(cluster: Cluster, action: str) -> str:
