@@ -127,15 +127,19 @@ class Simulation:
                     assert left >= self.untaken(services, after, account, wanted.priority), (name, account.policy)
 
     def untaken(self, services: dict[str, Wanted], book: Book, account: Account, priority: Priority) -> int:
-        """What classes but this one have not taken of their shares, floors included."""
+        """What classes but this one have not taken of their shares, floors included; who is gone was Standard."""
         policy = next(one for one in self.policies if one.name == account.policy)
         total = 0
         for other, share in policy.shares.items():
-            own = {name: wanted for name, wanted in services.items() if wanted.priority is other}
-            taken = needed(own, book, account)
-            taken += sum(line.closed + line.adjusted for line in account.lines if line.service[3:] in own)
+
+            def theirs(service: str, of: Priority = other) -> bool:
+                wanted = services.get(service[3:])
+                return (wanted.priority if wanted else Priority.STANDARD) is of
+
+            taken = needed({name: one for name, one in services.items() if one.priority is other}, book, account)
+            taken += sum(line.closed + line.adjusted for line in account.lines if theirs(line.service))
             for placement in book.placements.values():
-                if placement.terms.service[3:] in own:
+                if theirs(placement.terms.service):
                     taken += placement.worst(account.policy, account.start, account.end, book.time)
             if other is not priority:
                 total += max(0, account.limit * share // 1_000_000 - taken)
@@ -248,6 +252,11 @@ def test_bursts_never_use_the_money_of_floors_while_a_day_goes_by(
         simulation.rest()
 
 
+@example(
+    before={"a": Wanted(Priority.CRITICAL, 1, 0), "b": Wanted(Priority.CRITICAL, 1, 1)},
+    after={"a": Wanted(Priority.BATCH, 1, 2)},
+    policies=(replace(policy(4_166_668, None, "ns/0"), shares={Priority.STANDARD: 247_810}),),
+)
 @given(services, services, budgets)
 def test_what_is_granted_at_once_is_what_turns_come_to(
     before: dict[str, Wanted], after: dict[str, Wanted], policies: tuple[Policy, ...]
