@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from modelservice.domain.placement import select
+from modelservice.domain.prices import Billing
 from modelservice.domain.specs import (
     Artifact,
     ClaimPath,
+    Drain,
     Inference,
     Json,
     Role,
@@ -40,6 +44,7 @@ pods = st.builds(
     args=st.lists(words, max_size=3).map(tuple),
     env=st.lists(env, max_size=3, unique_by=lambda one: one["name"]).map(tuple),
 )
+CHAT = Workload("engine", {"cpu": "1", "memory": "1Gi"})
 CPU, ENGINE, TRAINER = pool(), runtime(), runtime(Role.TRAINING)
 ARTIFACT = Artifact(ClaimPath("models", "m"), "sha256:1")
 
@@ -74,6 +79,31 @@ def test_the_variables_of_modelservice_cannot_be_overridden_and_each_is_there_on
     assert len({one["name"] for one in variables}) == len(variables)
     values = {one["name"]: one.get("value") for one in variables}
     assert (values["MODEL_NAME"], values["MODEL_PATH"], values["PORT"]) == (name, "/mnt/models/m", "8080")
+
+
+drains = st.none() | st.builds(Drain, st.integers(0, 300), st.integers(1, 3600))
+overrides: st.SearchStrategy[Json] = st.builds(
+    lambda value: {"name": "MODELSERVICE_STOP_SECONDS", "value": value}, st.sampled_from(["1", "86400", ""])
+)
+
+
+@given(st.integers(0, 200) | st.integers(0, 7200), drains, st.lists(overrides, max_size=2))
+def test_a_replica_has_its_delay_what_its_last_requests_may_take_and_5_s_and_its_pool_pays_for_all(
+    stop: int, drain: Drain | None, given_env: list[Json]
+) -> None:
+    """The worker computes no request for longer than MODELSERVICE_STOP_SECONDS, less a delay of its own."""
+    used, run, pod = pool(billing=Billing(stop)), runtime(drain=drain), replace(CHAT, env=tuple(given_env))
+    service, spec, _ = of("chat", pod)
+    made = deployment(service, spec, run, used, ARTIFACT, "00000000", 1)["spec"]["template"]["spec"]
+    (main,) = made["containers"]
+    delay = main.get("lifecycle", {"preStop": {"sleep": {"seconds": 0}}})["preStop"]["sleep"]["seconds"]
+    (requests,) = (int(one["value"]) for one in main["env"] if one["name"] == "MODELSERVICE_STOP_SECONDS")
+    grace = made["terminationGracePeriodSeconds"]
+    assert requests >= 1
+    assert grace >= delay + requests + 5
+    chosen = select(pod, run, [used], {})
+    assert bool(chosen.options) == (grace + 15 <= stop)
+    assert all(f"is paid for {stop} s of stopping" in one.why for one in chosen.rejections)
 
 
 @given(names, pods)

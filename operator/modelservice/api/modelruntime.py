@@ -126,7 +126,7 @@ class ModelRuntimeSpec(Shape):
         Drain | None,
         Field(
             description="How a replica stops; absent: a delay of 5 seconds, and what the pool is paid for after it, "
-            "at most 60 seconds in all."
+            "15 to 60 seconds in all."
         ),
     ] = None
     accelerators: Annotated[

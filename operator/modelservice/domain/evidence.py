@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from modelservice.domain.analysis import Finding, Track, compare
 
 STABLE, CANARY = "stable", "canary"
+UNPROCESSABLE = "422"
+"""What a server answers whose model cannot compute the request: the client's fault, or that of a broken model."""
 
 Series = tuple[str, str]
 """("code", "503") for a counter of answers, ("le", "0.25") for a bucket of their durations."""
@@ -52,7 +54,7 @@ class Evidence:
         codes = {value: count for (kind, value), count in own.items() if kind == "code"}
         return Track(
             sum(codes.values()),
-            sum(count for code, count in codes.items() if code.startswith("5")),
+            sum(count for code, count in codes.items() if code.startswith("5") or code == UNPROCESSABLE),
             {_bound(value): count for (kind, value), count in own.items() if kind == "le"},
         )
 

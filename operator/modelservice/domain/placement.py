@@ -8,13 +8,17 @@ from math import ceil
 
 from modelservice.domain.prices import ON_DEMAND, STEADY, Course, dominant_share, node_ceiling, pod_rate
 from modelservice.domain.quantities import show, wholes
-from modelservice.domain.specs import Drain, Pool, Runtime, Workload
+from modelservice.domain.specs import Drain, Pool, Role, Runtime, Workload
 
 LONGEST_GRACE = 60
 STOP_MARGIN = 15
 """Between the end of the time that a pod has to stop and the kubelet's proof that it has."""
 KILL_SECONDS = 5
 """What a pod has beyond its drain, so that one that ends in time is not killed."""
+DRAIN_DELAY = 5
+"""Between the order to stop and the signal to the process: endpoints are withdrawn everywhere meanwhile."""
+LEAST_DRAIN = 5
+"""What the last requests have after the signal, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,13 @@ def grace_seconds(pool: Pool, drain: Drain | None = None) -> int:
     return max(1, min(LONGEST_GRACE, pool.billing.stop - STOP_MARGIN))
 
 
+def drain_of(runtime: Runtime, pool: Pool) -> Drain:
+    """How a replica stops there: as its runtime says, else in the time that the pool is paid for."""
+    if runtime.drain is not None:
+        return runtime.drain
+    return Drain(DRAIN_DELAY, max(LEAST_DRAIN, grace_seconds(pool) - DRAIN_DELAY - KILL_SECONDS))
+
+
 def select(
     pod: Workload, runtime: Runtime, pools: Iterable[Pool], currencies: Mapping[str, Collection[str]]
 ) -> Selection:
@@ -100,11 +111,13 @@ def _judge(pod: Workload, runtime: Runtime, pool: Pool) -> Option | str:
         return f"has {pool.accelerator}, which is not among placement.accelerators"
     if pool.accelerator not in runtime.engines:
         return f"has {pool.accelerator}, on which the runtime {runtime.name} does not run"
-    if runtime.drain is not None and (need := grace_seconds(pool, runtime.drain) + STOP_MARGIN) > pool.billing.stop:
-        return (
-            f"is paid for {pool.billing.stop} s of stopping (billing.stopSeconds) and the runtime {runtime.name} needs "
-            f"{need} s to drain"
-        )
+    if runtime.role is Role.INFERENCE:
+        need = grace_seconds(pool, drain_of(runtime, pool)) + STOP_MARGIN
+        if need > pool.billing.stop:
+            return (
+                f"is paid for {pool.billing.stop} s of stopping (billing.stopSeconds) and the runtime {runtime.name} "
+                f"needs {need} s to drain"
+            )
     requests = wholes(requested(pod, pool))
     if lack := _lack(requests, pool.allocatable):
         return lack

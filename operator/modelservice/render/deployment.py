@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelservice.domain.placement import drain_of
 from modelservice.domain.specs import Artifact, Download, Inference, Json, Pool, Role, Runtime, Service
 from modelservice.render.fetch import FETCH, MODELS, WEIGHTS, fetch_container, model_path, weights_volume
 from modelservice.render.hashing import revision_id
@@ -20,10 +21,6 @@ from modelservice.render.labels import (
     pod_labels,
 )
 from modelservice.render.pod import container, pod_spec, volumes_of
-
-DRAIN_SECONDS = 5
-"""Between the order to stop and the signal to the process: endpoints are withdrawn everywhere meanwhile."""
-
 
 def deployment_name(service: Service, placement: str) -> str:
     """The name of the Deployment of a placement."""
@@ -91,11 +88,12 @@ def _notes(artifact: Artifact) -> dict[str, str]:
 def _pod(
     service: Service, spec: Inference, runtime: Runtime, pool: Pool, artifact: Artifact, fetcher: str
 ) -> dict[str, Any]:
-    engine = runtime.engines[pool.accelerator]
+    engine, drain = runtime.engines[pool.accelerator], drain_of(runtime, pool)
     variables = {
         "MODEL_NAME": service.name.name,
         "MODEL_PATH": model_path(artifact),
         "PORT": str(runtime.port),
+        "MODELSERVICE_STOP_SECONDS": str(drain.timeout),
         **({"MODELSERVICE_REMOTE_CODE": "Allow"} if artifact.remote_code else {}),
     }
     mounts = [{"name": WEIGHTS, "mountPath": MODELS, "readOnly": True}]
@@ -104,11 +102,10 @@ def _pod(
     main["startupProbe"] = _probe(runtime.probes.live, period=1, failures=runtime.probes.start)
     main["readinessProbe"] = _probe(runtime.probes.ready, period=2, failures=2)
     main["livenessProbe"] = _probe(runtime.probes.live, period=10, failures=6)
-    delay = DRAIN_SECONDS if runtime.drain is None else runtime.drain.delay
-    if delay:
-        main["lifecycle"] = {"preStop": {"sleep": {"seconds": delay}}}
+    if drain.delay:
+        main["lifecycle"] = {"preStop": {"sleep": {"seconds": drain.delay}}}
     volumes = [weights_volume(artifact), *volumes_of(spec.pod, engine)]
-    made = pod_spec(pool, main, volumes, restart="Always", drain=runtime.drain)
+    made = pod_spec(pool, main, volumes, restart="Always", drain=drain)
     if isinstance(artifact.where, Download):
         made["initContainers"] = [
             fetch_container(artifact.where, fetcher, runtime.port, main["resources"], remote_code=artifact.remote_code)

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelservice.domain.specs import Artifact, Download, Engine, Inference, Pool, Probes, Runtime, Training
 
-LAYOUT = 2
+LAYOUT = 3
 """Raised only when model pods have to be made anew although nobody changed what they are made of."""
 
 

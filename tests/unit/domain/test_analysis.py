@@ -127,6 +127,16 @@ def test_requests_count_from_the_first_sight_of_a_replica_and_a_new_series_of_a_
     assert third.finding().verdict is Verdict.WORSE
 
 
+@pytest.mark.parametrize(("code", "errors"), [("500", 40), ("422", 40), ("400", 0), ("429", 0)])
+def test_answers_that_a_broken_model_gives_are_errors_and_those_to_a_wrong_client_are_not(
+    code: str, errors: int
+) -> None:
+    first = collect(None, ("new", 1), Traffic({"a": counters(0, 0)}))
+    failed = {**counters(60, 100), (CANARY, ("code", code)): 40.0}
+    found = collect(first, ("new", 1), Traffic({"a": failed})).track(CANARY)
+    assert (found.requests, found.errors) == (100, errors)
+
+
 def test_a_replica_that_was_not_scraped_once_is_not_counted_twice() -> None:
     first = collect(None, ("new", 1), Traffic({"a": counters(100, 100), "b": counters(100, 100)}))
     gone = collect(first, ("new", 1), Traffic({"b": counters(100, 100)}))

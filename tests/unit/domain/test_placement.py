@@ -6,7 +6,7 @@ import pytest
 from modelservice.domain.placement import Selection, requested, select
 from modelservice.domain.prices import Billing
 from modelservice.domain.quantities import parse_quantity, show, whole
-from modelservice.domain.specs import Drain
+from modelservice.domain.specs import Drain, Role
 
 from tests.unit.domain.specs import USD, gpu_pool, pool, runtime, workload
 
@@ -74,6 +74,16 @@ def test_a_pool_that_is_not_paid_for_while_the_engine_drains_is_left_out_and_say
     assert why(selection)["short"] == (
         "is paid for 89 s of stopping (billing.stopSeconds) and the runtime engine needs 90 s to drain"
     )
+
+
+def test_a_pool_that_pays_for_no_last_requests_is_left_out_and_says_what_they_need() -> None:
+    pools = [pool("short", billing=Billing(29)), pool("long", billing=Billing(30))]
+    selection = select(workload(), runtime(), pools, {})
+    assert [option.pool.name for option in selection.options] == ["long"]
+    assert why(selection)["short"] == (
+        "is paid for 29 s of stopping (billing.stopSeconds) and the runtime engine needs 30 s to drain"
+    )
+    assert not select(workload(), runtime(Role.TRAINING), pools, {}).rejections
 
 
 def test_a_pool_in_another_currency_than_the_budget_is_refused_for_that_alone() -> None:

@@ -125,10 +125,21 @@ def test_replicas_share_one_address_and_drain_before_they_stop() -> None:
     assert container["lifecycle"]["preStop"]["sleep"]["seconds"] < grace
 
 
-@pytest.mark.parametrize(("stop", "grace"), [(0, 1), (30, 15), (120, 60), (9000, 60)])
-def test_a_pod_ends_by_itself_within_the_time_that_its_pool_is_paid_for(stop: int, grace: int) -> None:
+@pytest.mark.parametrize(("stop", "grace"), [(0, 1), (16, 1), (30, 15), (120, 60), (9000, 60)])
+def test_an_attempt_ends_by_itself_within_the_time_that_its_pool_is_paid_for(stop: int, grace: int) -> None:
+    made = job(
+        service(training=TRAINED), TRAINED, runtime(Role.TRAINING), pool(billing=Billing(stop)), "OnDemand", "f", 1
+    )
+    assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
+@pytest.mark.parametrize(("stop", "grace", "requests"), [(30, 15, 5), (60, 45, 35), (75, 60, 50), (9000, 60, 50)])
+def test_a_replica_knows_what_its_last_requests_have_of_the_time_that_its_pool_is_paid_for(
+    stop: int, grace: int, requests: int
+) -> None:
     made = rendered(pool(billing=Billing(stop)))
     assert made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+    assert {"name": "MODELSERVICE_STOP_SECONDS", "value": str(requests)} in main(made)["env"]
 
 
 def test_prometheus_finds_the_port_and_path_of_the_runtime() -> None:
@@ -139,7 +150,7 @@ def test_prometheus_finds_the_port_and_path_of_the_runtime() -> None:
 def test_weights_are_mounted_read_only_and_variables_say_where() -> None:
     made = rendered()
     env = {one["name"]: one["value"] for one in main(made)["env"]}
-    assert env == {"MODEL_NAME": "chat", "MODEL_PATH": "/mnt/models/llm/v1", "PORT": "8080"}
+    assert env == {"MODEL_NAME": "chat", "MODEL_PATH": "/mnt/models/llm/v1", "PORT": "8080", "MODELSERVICE_STOP_SECONDS": "5"}
     volume = made["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]
     assert volume == {"claimName": "models", "readOnly": True}
 
@@ -379,9 +390,9 @@ def test_what_a_pod_is_not_made_of_does_not(same: Any) -> None:
 
 def test_identities_and_manifests_of_this_release_are_those_of_the_releases_before() -> None:
     """If this fails, an upgrade would restart every model pod: keep the old identity, or raise LAYOUT knowingly."""
-    assert identity() == "ca4e710a"
+    assert identity() == "c0896214"
     assert run_id(TRAINED) == "e9df8ba0"
-    assert hash8(rendered()["spec"]["template"]) == "364e448a"
+    assert hash8(rendered()["spec"]["template"]) == "5298d071"
 
 
 def test_placement_limits_of_training_do_not_make_a_new_run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
@@ -95,6 +96,27 @@ def test_a_connection_made_at_the_last_moment_may_send_its_request(monkeypatch: 
         assert not server.thread.is_alive(), "nobody is waited for any longer"
         for connection in connections:
             connection.close()
+
+
+def test_without_a_delay_of_its_own_a_server_is_unready_at_once_and_answers_what_it_has(engine: LogEngine) -> None:
+    with start_server(engine, drain_delay_seconds=0.0, max_queue_requests=64) as server:
+        engine.gate.clear()
+        with ThreadPoolExecutor(IN_FLIGHT) as pool:
+            running = pool.submit(server.infer, 1)
+            assert engine.entered.wait(DEADLINE_SECONDS)
+            queued = [pool.submit(server.infer, 1) for _ in range(IN_FLIGHT - 1)]
+            wait_until(lambda: waiting(server) == IN_FLIGHT - 1, "a queue")
+            told = time.monotonic()
+            server.lifecycle.stop_soon(SIGTERM)
+            wait_until(lambda: not server.ready, "a server that is not ready")
+            assert time.monotonic() - told < 0.2
+            wait_until(lambda: is_refused(server.port), "an end of new connections")
+            engine.gate.set()
+            answers = [future.result() for future in (running, *queued)]
+        assert [answer.status_code for answer in answers] == [200] * IN_FLIGHT
+        server.thread.join(DEADLINE_SECONDS)
+        assert not server.thread.is_alive()
+    assert server.errors == []
 
 
 def test_a_connection_without_requests_does_not_hold_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

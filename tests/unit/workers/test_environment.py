@@ -12,7 +12,7 @@ from modelservice_workers.common.cpufeatures import HIDDEN_VARIABLE
 from modelservice_workers.common.errors import SettingsError
 from modelservice_workers.common.termination import ArtifactReference, TerminationMessage, write_termination
 from modelservice_workers.serving.metrics import UtilizationMeter
-from modelservice_workers.serving.settings import NUMBERS, REMOTE_CODE_VARIABLE, read_settings
+from modelservice_workers.serving.settings import NUMBERS, REMOTE_CODE_VARIABLE, STOP_VARIABLE, read_settings
 from modelservice_workers.training.metrics_file import read_metrics
 
 CPUS = len(os.sched_getaffinity(0))
@@ -43,6 +43,41 @@ def test_a_setting_that_cannot_be_used_is_named_with_its_bounds(name: str, value
         read_settings([], {**MODEL, name: value})
 
 
+@pytest.mark.parametrize("stop", [1, 5, 35, 50, 60, 61, 3600])
+@pytest.mark.parametrize("flags", [(), ("--drain-delay-seconds", "0.5"), ("--request-timeout-seconds", "0.25")])
+def test_in_a_pod_no_request_outlasts_the_drain_and_no_drain_the_pod(stop: int, flags: tuple[str, ...]) -> None:
+    settings = read_settings(flags, {**MODEL, STOP_VARIABLE: str(stop)})
+    assert settings.drain_delay_seconds + settings.request_timeout_seconds <= stop
+    assert settings.drain_delay_seconds + settings.drain_timeout_seconds == stop
+    assert 0 < settings.request_timeout_seconds <= min(60, settings.drain_timeout_seconds)
+
+
+def test_in_a_pod_the_delay_before_the_signal_is_enough_and_all_of_the_rest_is_for_requests() -> None:
+    settings = read_settings([], {**MODEL, STOP_VARIABLE: "35"})
+    times = (settings.drain_delay_seconds, settings.request_timeout_seconds, settings.drain_timeout_seconds)
+    assert times == (0, 35, 35)
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "said"),
+    [
+        (["--request-timeout-seconds", "60"], {}, "--request-timeout-seconds is 60 s, but the pod has only 35 s"),
+        ([], {"MODELSERVICE_REQUEST_TIMEOUT_SECONDS": "35.5"}, "is 35.5 s, but the pod has only 35 s for its last"),
+        (["--request-timeout-seconds", "35", "--drain-delay-seconds", "1"], {}, "the pod has only 34 s"),
+        (["--drain-timeout-seconds", "36"], {}, "--drain-timeout-seconds is 36 s, but the pod has only 35 s"),
+        (["--drain-delay-seconds", "35"], {}, "--drain-delay-seconds is 35 s, but the pod has only 35 s after SIGTERM"),
+        ([], {STOP_VARIABLE: "0"}, f"{STOP_VARIABLE} is '0'; it must be a whole number from 1"),
+        ([], {STOP_VARIABLE: "5.5"}, f"{STOP_VARIABLE} is '5.5'; it must be a whole number from 1"),
+    ],
+)
+def test_a_time_that_the_pod_does_not_have_is_refused_with_both_figures(
+    flags: list[str], variables: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(flags, {**MODEL, STOP_VARIABLE: "35", **variables})
+    assert said in str(refused.value)
+
+
 def test_code_of_artifacts_is_denied_unless_it_is_allowed() -> None:
     assert not read_settings([], MODEL).remote_code
     assert read_settings([], {**MODEL, "MODELSERVICE_REMOTE_CODE": "Allow"}).remote_code
@@ -54,7 +89,7 @@ def test_every_setting_of_the_server_is_in_the_reference_with_its_default() -> N
     text = (Path(__file__).parents[3] / "docs" / "reference" / "worker.md").read_text()
     for number in NUMBERS:
         assert f"| `{number.variable}` | `--{number.flag}` | `{int(number.default)}` |" in text
-    for variable in ("MODEL_NAME", "MODEL_PATH", LIMIT_VARIABLE, REMOTE_CODE_VARIABLE, HIDDEN_VARIABLE):
+    for variable in ("MODEL_NAME", "MODEL_PATH", LIMIT_VARIABLE, REMOTE_CODE_VARIABLE, STOP_VARIABLE, HIDDEN_VARIABLE):
         assert f"| `{variable}` |" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +67,8 @@ NUMBERS: Final = (
 )  # fmt: skip
 
 
+STOP_VARIABLE: Final = "MODELSERVICE_STOP_SECONDS"
+
 REMOTE_CODE_VARIABLE: Final = "MODELSERVICE_REMOTE_CODE"
 
 _REMOTE_CODE: Final = ("Deny", "Allow")
@@ -86,6 +89,9 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
     add_arguments(parser)
     flags = vars(parser.parse_args(arguments))
     numbers = {number.flag: _read_number(number, flags, environment) for number in NUMBERS}
+    if stop := environment.get(STOP_VARIABLE):
+        given = {one.flag for one in NUMBERS if flags[one.flag.replace("-", "_")] or environment.get(one.variable)}
+        numbers |= _fit(stop, numbers, given)
     return ServeSettings(
         model_name=_read_text("model-name", "MODEL_NAME", flags, environment),
         model_path=_read_text("model-path", "MODEL_PATH", flags, environment),
@@ -102,6 +108,33 @@ def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> S
         drain_delay_seconds=numbers["drain-delay-seconds"],
         drain_timeout_seconds=numbers["drain-timeout-seconds"],
     )
+
+
+def _fit(stop: str, numbers: Mapping[str, float], given: AbstractSet[str]) -> dict[str, float]:
+    """The times of a drain that ends `stop` seconds after SIGTERM, and no request outlasts."""
+    if not (stop.isascii() and stop.isdecimal() and int(stop)):
+        raise SettingsError(f"{STOP_VARIABLE} is {stop!r}; it must be a whole number from 1.")
+    delay = numbers["drain-delay-seconds"] if "drain-delay-seconds" in given else 0.0
+    room = int(stop) - delay
+    if room <= 0:
+        raise SettingsError(
+            f"--drain-delay-seconds is {delay:g} s, but the pod has only {stop} s after SIGTERM ({STOP_VARIABLE})."
+        )
+    fitted = {
+        "drain-delay-seconds": delay,
+        "request-timeout-seconds": min(numbers["request-timeout-seconds"], room),
+        "drain-timeout-seconds": room,
+    }
+    for flag in ("request-timeout-seconds", "drain-timeout-seconds"):
+        if flag in given:
+            if numbers[flag] > room:
+                raise SettingsError(
+                    f"--{flag} is {numbers[flag]:g} s, but the pod has only {room:g} s for its last requests "
+                    f"({STOP_VARIABLE} is {stop} s, the drain delay {delay:g} s): lower it, or let the pool pay for a "
+                    "longer stop (billing.stopSeconds) or the runtime drain for longer (drain)."
+                )
+            fitted[flag] = numbers[flag]
+    return fitted
 
 
 def _read_text(flag: str, variable: str, flags: Mapping[str, str | None], environment: Mapping[str, str]) -> str:
