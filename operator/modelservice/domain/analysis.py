@@ -4,7 +4,7 @@ Two shares are compared by the score interval of their difference (Newcombe 1998
 the lower end of the interval passes a margin, so that chance alone hardly ever condemns it, although one and the same
 growing sample is looked at many times.
 
-Errors: the share of 5xx and 422 answers, margin `ERROR_MARGIN`, 3.9 standard errors: one chance in 20,000 for one look.
+Errors: the share of 5xx and 422 answers, margin `ERROR_MARGIN`, 3.9 standard errors: 1 chance in 20,000 for one look.
 Latency: for each bound b of the histogram the share of the canary's requests that took longer than b against the share
 of the others that took longer than b / `SLOWER`, margin `SLOW_MARGIN`, 3 standard errors: a canary that is nowhere more
 than `SLOWER` times slower has no larger share, so one that is as fast is far from the margin. Bounds that are more than
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """The requests of one side: all, those answered with 5xx or 422, and by bound in seconds those that took no longer."""
+    """The requests of one side: all, those answered with 5xx or 422, by bound in seconds those that took no longer."""
 
     requests: int = 0
     errors: int = 0

@@ -22,6 +22,7 @@ from modelservice.render.labels import (
 )
 from modelservice.render.pod import container, pod_spec, volumes_of
 
+
 def deployment_name(service: Service, placement: str) -> str:
     """The name of the Deployment of a placement."""
     return f"{service.name.name}-{placement}"
@@ -44,8 +45,6 @@ def deployment(
     fetcher: str = "",
 ) -> dict[str, Any]:
     """The Deployment of one placement; `fetcher` is the image that downloads a model which is not on a claim."""
-    labels = pod_labels(service.name, Role.INFERENCE, placement, pool.name)
-    """The Deployment of one placement."""
     revision = revision_id(spec, runtime, runtime.engines[pool.accelerator], artifact)
     labels = {**pod_labels(service.name, Role.INFERENCE, placement, pool.name), POD_REVISION: revision}
     return {
