@@ -14,9 +14,11 @@ from cluster import Cluster
 from modelservice.api.fields import API_VERSION
 from modelservice.api.kinds import KINDS
 from modelservice.api.modelservice import ModelService
+from modelservice.api.service_status import ModelServiceStatus
 from modelservice.domain import codec
 from modelservice.domain.book import Account, Book, Line, Placement, Terms, Unit
 from modelservice.domain.prices import Billing
+from pydantic.alias_generators import to_camel
 
 from tests.cluster.rest import MERGE, TABLE, Object, Rest, connect, until
 
@@ -173,7 +175,28 @@ STATUS: Object = {
     "desiredReplicas": 4,
     "fundedReplicas": 3,
     "url": "http://chat.manifests",
-    "resolved": {"runtime": "engine", "image": "engine:1", "pool": "cpu", "purchase": "OnDemand"},
+    "resolved": {
+        "runtime": "engine",
+        "runtimeReason": "engine serves onnx on CPU.",
+        "modelFormat": "onnx",
+        "image": "engine:1",
+        "pool": "cpu",
+        "purchase": "OnDemand",
+        "revision": "2b3c4d5e",
+    },
+    "scaleToZero": {"parkedAt": "2026-01-01T00:00:00Z", "wakeRequestedAt": "2025-12-31T23:00:00Z"},
+    "revisions": [
+        {"revision": "2b3c4d5e", "stage": "Canary", "uri": "hf://org/tiny", "createdTime": "2026-01-01T00:00:00Z"},
+        {"revision": "1a2b3c4d", "stage": "Serving", "uri": "hf://org/less", "servedTime": "2025-12-31T00:00:00Z"},
+    ],
+    "canary": {
+        "revision": "2b3c4d5e",
+        "placement": "3c4d5e6f",
+        "percent": 10,
+        "targetPercent": 20,
+        "since": "2026-01-01T00:00:00Z",
+        "message": "Too few requests to judge it.",
+    },
     "training": {
         "run": "1a2b3c4d",
         "attempt": 2,
@@ -226,6 +249,7 @@ STATUS: Object = {
 
 
 def test_a_full_status_is_stored_as_it_was_written_and_read_back_by_the_model(api: Rest, make: Any) -> None:
+    assert STATUS.keys() == {to_camel(name) for name in ModelServiceStatus.model_fields}
     path = f"{collection('ModelService')}/chat"
     stored = api.put(f"{path}/status?{STRICT}", {**make(SMALLEST), "status": STATUS}).ok()
     assert stored["status"] == STATUS
