@@ -154,16 +154,21 @@ def read_layout(path: Path) -> Layout:
     return Layout(header, 8 + length, size - 8 - length)
 
 
-def read_weight_file(path: Path) -> WeightFile:
-    """The tensors that a safetensors file says it holds; raises ArtifactError when its bytes cannot be they."""
+def open_layout(path: Path) -> Layout:
+    """The layout of a safetensors file; raises ArtifactError, which names it, when it cannot be read as one."""
     try:
         if is_pointer(path):
             raise ArtifactError(f"{path} is a Git LFS pointer and no weights; download the file itself.")
-        layout = read_layout(path)
+        return read_layout(path)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from None
     except HeaderError:
         raise ArtifactError(f"{path} is no safetensors file or is cut short; download it again.") from None
+
+
+def read_weight_file(path: Path) -> WeightFile:
+    """The tensors that a safetensors file says it holds; raises ArtifactError when its bytes cannot be they."""
+    layout = open_layout(path)
     try:
         return _describe(layout)
     except (ValueError, KeyError, TypeError):

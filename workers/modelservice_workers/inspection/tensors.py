@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from modelservice_workers.common.errors import ArtifactError
-from modelservice_workers.common.weightfiles import DATATYPES, HeaderError, is_pointer, read_layout
+from modelservice_workers.common.weightfiles import DATATYPES, open_layout
 from modelservice_workers.inspection.facts import Architecture, Weights
 
 _BITS: Final = {
@@ -77,14 +77,7 @@ def _copy_of_embeddings(tensors: Iterable[_Tensor]) -> _Tensor | None:
 
 
 def _read(path: Path) -> list[_Tensor]:
-    try:
-        if is_pointer(path):
-            raise ArtifactError(f"{path} is a Git LFS pointer and no weights; download the file itself.")
-        layout = read_layout(path)
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}.") from None
-    except HeaderError:
-        raise ArtifactError(f"{path} is no safetensors file or is cut short; download it again.") from None
+    layout = open_layout(path)
     try:
         tensors = [_describe(name, tensor) for name, tensor in layout.tensors.items()]
     except (ValueError, KeyError, TypeError, IndexError, OverflowError):
