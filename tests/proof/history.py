@@ -118,7 +118,8 @@ def _follow(life: Life, version: Version) -> None:
     if life.bound is None and spec.get("nodeName"):
         life.node, life.bound = spec["nodeName"], version.at
     if "deletionTimestamp" in meta:
-        life.asked = seconds(meta["deletionTimestamp"]) - (meta.get("deletionGracePeriodSeconds") or 0)
+        asked = seconds(meta["deletionTimestamp"]) - (meta.get("deletionGracePeriodSeconds") or 0)
+        life.asked = min(asked, life.asked or asked)  # the kubelet's last word asks once more, with no grace
     for container in status.get("containerStatuses") or ():
         state = container.get("state") or {}
         life.restarted = life.restarted or bool(container.get("restartCount"))

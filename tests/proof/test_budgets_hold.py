@@ -43,6 +43,8 @@ def test_an_outage_of_the_operator_stops_nothing_that_is_paid(performance: Perfo
     assert funded
     for uid in funded:
         life = verdict.lives[uid]
+        if life.asked is not None and life.asked < began:
+            continue  # the operator had asked for its end before it was taken away
         assert life.asked is None or life.asked >= ended - 1, f"{life.name} was stopped although it was paid"
     for life in verdict.lives.values():
         if life.asked is not None and began <= life.asked < ended - 1:
