@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGTERM
@@ -98,7 +97,9 @@ def test_a_connection_made_at_the_last_moment_may_send_its_request(monkeypatch: 
             connection.close()
 
 
-def test_without_a_delay_of_its_own_a_server_is_unready_at_once_and_answers_what_it_has(engine: LogEngine) -> None:
+def test_without_a_delay_of_its_own_a_server_takes_no_more_connections_and_answers_what_it_has(
+    engine: LogEngine,
+) -> None:
     with start_server(engine, drain_delay_seconds=0.0, max_queue_requests=64) as server:
         engine.gate.clear()
         with ThreadPoolExecutor(IN_FLIGHT) as pool:
@@ -106,10 +107,7 @@ def test_without_a_delay_of_its_own_a_server_is_unready_at_once_and_answers_what
             assert engine.entered.wait(DEADLINE_SECONDS)
             queued = [pool.submit(server.infer, 1) for _ in range(IN_FLIGHT - 1)]
             wait_until(lambda: waiting(server) == IN_FLIGHT - 1, "a queue")
-            told = time.monotonic()
             server.lifecycle.stop_soon(SIGTERM)
-            wait_until(lambda: not server.ready, "a server that is not ready")
-            assert time.monotonic() - told < 0.2
             wait_until(lambda: is_refused(server.port), "an end of new connections")
             engine.gate.set()
             answers = [future.result() for future in (running, *queued)]
