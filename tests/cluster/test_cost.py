@@ -208,8 +208,14 @@ async def test_the_gauges_are_those_of_the_stored_book_and_vanish_with_the_objec
     # Three nodes at 4.00 USD an hour, and two pods that take a quarter of one each.
     await until("both pods to be charged", charged)
     assert seen.all("pool_nodes_rate", pool=pool) == [12]
-    kept = (await scene.get("BudgetLedger", "history"))["history"]
-    assert [row["policy"] for row in kept] == [name]
+
+    async def remembered() -> list[str] | None:
+        try:
+            return [row["policy"] for row in (await scene.get("BudgetLedger", "history"))["history"]]
+        except NotFound:
+            return None
+
+    assert await until("its hourly costs to be kept", remembered) == [name]
     system = (f"--kubeconfig={scene.cluster.kubeconfig}", f"--system-namespace={scene.namespace}")
     _, out, _ = await run(*system, "-n", scene.namespace, "-o", "json")
     document = json.loads(out)
