@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import Any
 
 from modelservice import __version__, watch
 from modelservice.adapters.kube import Kube, connection, login
@@ -32,6 +31,7 @@ from modelservice.kit.ratelimit import Backoff, TokenBucket
 from modelservice.kit.recorder import Recorder
 from modelservice.kit.resync import Resync, Source
 from modelservice.kit.status import StatusWriter
+from modelservice.kit.supervision import catch_signals, raise_first, supervise
 from modelservice.kit.watchdog import Watchdog
 from modelservice.kit.workqueue import WorkQueue
 from modelservice.settings import Settings
@@ -122,36 +122,25 @@ class Operator:
 
     async def _supervise(self, parts: _Parts) -> None:
         """Run all tasks until one of them ends or a stop is asked for."""
-        self._catch_signals()
+        catch_signals(self.stopping)
         kopf_stop = asyncio.Event()
         work = asyncio.create_task(self._lead(parts), name="work")
         tasks = [
-            asyncio.create_task(self.stopping.wait(), name="stop"),
             asyncio.create_task(parts.watchdog.run(), name="watchdog"),
             asyncio.create_task(parts.tools.events.run(), name="events"),
             asyncio.create_task(self._resync(parts), name="resync"),
             work,
         ]
-        watches = asyncio.create_task(self._watch(parts, kopf_stop), name="watches")
-        try:
-            done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)
-            if self.stopping.is_set():
-                await self._finish(parts, work)
-        finally:
-            kopf_stop.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait_for(watches, FINISH_SECONDS)
-        if not self.stopping.is_set():
-            _raise_first(done)
-            raise Failed(f"The operator's task {', '.join(task.get_name() for task in done)} ended by itself.")
-
-    def _catch_signals(self) -> None:
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+        ended = await supervise(
+            tasks,
+            asyncio.create_task(self._watch(parts, kopf_stop), name="watches"),
+            stopping=self.stopping,
+            end_watches=kopf_stop,
+            finish=lambda: self._finish(parts, work),
+            patience=FINISH_SECONDS,
+        )
+        if ended:
+            raise Failed(f"The operator's task {ended} ended by itself.")
 
     async def _resync(self, parts: _Parts) -> None:
         await parts.resync.start()
@@ -166,7 +155,7 @@ class Operator:
             lambda: connection(configuration),
             stop=stop,
             ready=self.started,
-            after_start=self._catch_signals,  # our stop has an order
+            after_start=partial(catch_signals, self.stopping),  # our stop has an order
         )
 
     async def _lead(self, parts: _Parts) -> None:
@@ -282,13 +271,7 @@ class _Parts:
             for task in (*tasks, workers):
                 task.cancel()
             await asyncio.gather(*tasks, workers, return_exceptions=True)
-        _raise_first(done)
-
-
-def _raise_first(done: Iterable[asyncio.Task[Any]]) -> None:
-    for task in done:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+        raise_first(done)
 
 
 METRICS = (

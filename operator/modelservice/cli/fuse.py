@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from dataclasses import dataclass, field
 
 from modelservice import __version__
@@ -13,6 +11,7 @@ from modelservice.adapters.probes import ProbeServer
 from modelservice.adapters.telemetry import REQUESTS, Metric, Telemetry
 from modelservice.controllers.fuse import Fuse
 from modelservice.kit.clock import SystemClock
+from modelservice.kit.supervision import catch_signals
 from modelservice.settings import Settings
 
 METRICS = (
@@ -48,9 +47,7 @@ class FuseProcess:
                 await server.stop()
 
     async def _watch(self, fuse: Fuse) -> None:
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+        catch_signals(self.stopping)
         looking = asyncio.create_task(fuse.run(), name="fuse")
         stop = asyncio.create_task(self.stopping.wait(), name="stop")
         try:

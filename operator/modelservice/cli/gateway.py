@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from modelservice import __version__, watch
@@ -21,6 +20,7 @@ from modelservice.gateway.objects import Address
 from modelservice.kit.clock import SystemClock
 from modelservice.kit.objects import Ref
 from modelservice.kit.resync import Resync
+from modelservice.kit.supervision import catch_signals, supervise
 from modelservice.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
@@ -103,36 +103,26 @@ class GatewayProcess:
 
     async def _supervise(self, kube: Kube, gateway: Gateway, resync: Resync) -> None:
         """Watch and serve until a task ends or a stop is asked for; then drain while the watches go on."""
-        self._catch_signals()
+        catch_signals(self.stopping)
         kopf_stop = asyncio.Event()
         tasks = [
-            asyncio.create_task(self.stopping.wait(), name="stop"),
             asyncio.create_task(self._resync(resync), name="resync"),
             asyncio.create_task(self._serve(gateway, resync), name="serve"),
         ]
-        watches = asyncio.create_task(self._watch(kube, resync, kopf_stop), name="watches")
-        try:
-            done, _ = await asyncio.wait({*tasks, watches}, return_when=asyncio.FIRST_COMPLETED)
-            if self.stopping.is_set():
-                log.info("Stopping: open requests are finished first")
-                await gateway.drain(self.settings.drain_delay_seconds, most=self.settings.drain_timeout_seconds)
-        finally:
-            kopf_stop.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait_for(watches, END_SECONDS)
-        if not self.stopping.is_set():
-            for task in done:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    raise error
-            raise Failed(f"The task {', '.join(task.get_name() for task in done)} ended by itself.")
+        ended = await supervise(
+            tasks,
+            asyncio.create_task(self._watch(kube, resync, kopf_stop), name="watches"),
+            stopping=self.stopping,
+            end_watches=kopf_stop,
+            finish=lambda: self._drain(gateway),
+            patience=END_SECONDS,
+        )
+        if ended:
+            raise Failed(f"The task {ended} ended by itself.")
 
-    def _catch_signals(self) -> None:
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, self.stopping.set)
+    async def _drain(self, gateway: Gateway) -> None:
+        log.info("Stopping: open requests are finished first")
+        await gateway.drain(self.settings.drain_delay_seconds, most=self.settings.drain_timeout_seconds)
 
     async def _resync(self, resync: Resync) -> None:
         await resync.start()
@@ -145,7 +135,7 @@ class GatewayProcess:
             lambda: connection(kube.configuration),
             stop=stop,
             ready=self.started,
-            after_start=self._catch_signals,  # our stop has an order
+            after_start=partial(catch_signals, self.stopping),  # our stop has an order
         )
 
     async def _serve(self, gateway: Gateway, resync: Resync) -> None:

@@ -11,7 +11,7 @@ from modelservice.controllers.observation import gateways_of
 from modelservice.controllers.report import facts, status
 from modelservice.controllers.training import train
 from modelservice.controllers.world import World
-from modelservice.domain.conditions import Condition, judge
+from modelservice.domain.conditions import SEVERITY, Condition, judge
 from modelservice.domain.planner import ServicePlan
 from modelservice.domain.specs import ServiceName
 from modelservice.kit.apply import ChildApplier, NameConflict
@@ -43,14 +43,7 @@ WARNINGS = frozenset(
         "FormatUnknown",
         "ClaimNotFound",
         "NameConflict",
-        "DownloadFailed",
-        "RemoteCodeDenied",
-        "UnsupportedHardware",
-        "ModelLoadFailed",
-        "OutOfMemory",
-        "PodsCrashing",
-        "ImagePullFailed",
-        "PodsPending",
+        *SEVERITY,
         "Failed",
         "MetricsUnavailable",
         "WaitingForMoney",

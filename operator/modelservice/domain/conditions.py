@@ -365,10 +365,10 @@ def _missing(facts: Facts) -> tuple[str, str]:
 
 
 def _worst(troubles: tuple[Trouble, ...]) -> Trouble:
-    return min(troubles, key=lambda each: (_SEVERITY.index(each.reason), each.pod))
+    return min(troubles, key=lambda each: (SEVERITY.index(each.reason), each.pod))
 
 
-_SEVERITY = (
+SEVERITY = (
     "DownloadFailed",
     "RemoteCodeDenied",
     "UnsupportedHardware",
@@ -378,6 +378,7 @@ _SEVERITY = (
     "ImagePullFailed",
     "PodsPending",
 )
+"""What may be wrong with pods, the worst first."""
 
 
 def _progressing(facts: Facts) -> Condition | None:
